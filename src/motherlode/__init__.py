@@ -1,0 +1,65 @@
+"""Motherlode trains generative models data-first.
+
+The public functions are the verbs of the command line. Importing this package imports neither torch nor numba (60 ms);
+each verb brings what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from motherlode import measures as measures
+    from motherlode.data.dataset import Dataset as Dataset
+    from motherlode.data.prepare import prepare as prepare
+    from motherlode.generation.export import export as export
+    from motherlode.generation.sampling import generate as generate
+    from motherlode.measures.report import Report as Report
+    from motherlode.recipe import Recipe as Recipe
+    from motherlode.training.estimate import estimate as estimate
+    from motherlode.training.evaluate import evaluate as evaluate
+    from motherlode.training.run import Run as Run
+    from motherlode.training.run import train as train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Dataset": "motherlode.data.dataset",
+    "Recipe": "motherlode.recipe",
+    "Report": "motherlode.measures.report",
+    "Run": "motherlode.training.run",
+    "estimate": "motherlode.training.estimate",
+    "evaluate": "motherlode.training.evaluate",
+    "export": "motherlode.generation.export",
+    "generate": "motherlode.generation.sampling",
+    "measures": "motherlode.measures",
+    "prepare": "motherlode.data.prepare",
+    "train": "motherlode.training.run",
+}
+
+__all__ = [
+    "Dataset",
+    "Recipe",
+    "Report",
+    "Run",
+    "__version__",
+    "estimate",
+    "evaluate",
+    "export",
+    "generate",
+    "measures",
+    "prepare",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'motherlode' has no attribute {name!r}")
+    module = import_module(_HOMES[name])
+    return module if name == "measures" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,78 @@
+"""One `map` over partitions: in this process, in local processes, or on a Ray cluster, with the same results.
+
+Results come back in the order of the partitions however many workers there are, so nothing downstream can depend on
+the worker count. Local workers are forked from a clean server process (`forkserver`), which costs about 0.3 s once
+but inherits no threads and no locks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from typing import Literal, TypeVar
+
+from motherlode.errors import MissingExtraError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Place = Literal["local", "ray"]
+
+
+def num_cores() -> int:
+    """The cores this process may use (its affinity mask, not the machine's count)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_ordered(
+    function: Callable[[Item], Result], partitions: Iterable[Item], *, workers: int | None = None, on: Place = "local"
+) -> Iterator[Result]:
+    """Apply `function` to every partition; yield the results in order.
+
+    At most two partitions a worker are in flight, so a generator of a million partitions is never held in memory.
+
+    Args:
+        function: a picklable function of one picklable argument.
+        partitions: the arguments.
+        workers: processes; `None` takes every core, 1 (or 0) stays in this process.
+        on: "local" or "ray" (needs `motherlode[ray]`; `workers` then bounds the tasks in flight).
+    """
+    workers = num_cores() if workers is None else workers
+    if on == "ray":
+        yield from _map_ray(function, partitions, workers)
+    elif workers <= 1:
+        yield from map(function, partitions)
+    else:
+        yield from _map_processes(function, partitions, workers)
+
+
+def _map_processes(function: Callable[[Item], Result], partitions: Iterable[Item], workers: int) -> Iterator[Result]:
+    queue = iter(partitions)
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+        pending: list[Future[Result]] = [pool.submit(function, item) for item in islice(queue, 2 * workers)]
+        try:
+            while pending:
+                result = pending.pop(0).result()
+                pending.extend(pool.submit(function, item) for item in islice(queue, 1))
+                yield result
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _map_ray(function: Callable[[Item], Result], partitions: Iterable[Item], workers: int) -> Iterator[Result]:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("running on Ray", "ray") from error
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    remote = ray.remote(function)
+    queue = iter(partitions)
+    pending = [remote.remote(item) for item in islice(queue, 2 * max(workers, 1))]
+    while pending:
+        result: Result = ray.get(pending.pop(0))
+        pending.extend(remote.remote(item) for item in islice(queue, 1))
+        yield result

@@ -1,0 +1,100 @@
+"""How a kind of model learns and samples. One file or folder a family; each defines `FAMILY`, a subclass of `Family`.
+
+The loop in `training/loop.py` runs the turns of any family and knows none by name. A family owns its networks and its
+losses; it owns no optimiser, no device placement, no precision, no files. That is the price of one loop for all: what
+a family wants remembered over a restart must live in its `state_dict` (parameters and buffers).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from motherlode.modality import SampleSpec
+from motherlode.recipe import Strict
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch on the training device.
+
+    Args:
+        samples: float32 (B, *spec.shape), normalised by the modality.
+        labels: int64 (B,), or None when the data has none.
+        rows: int64 (B,), row numbers in the split, for attribution.
+    """
+
+    samples: Tensor
+    labels: Tensor | None
+    rows: Tensor
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One optimiser step: which parameters learn, from which loss.
+
+    Args:
+        name: names the optimiser and prefixes the metrics ("critic", "generator").
+        module: whose parameters learn in this turn; all others are left without gradients.
+        loss: (batch, generator of random numbers) → (scalar loss, further scalars to log).
+        after: called once the optimiser has stepped (clip weights, update an average).
+    """
+
+    name: str
+    module: nn.Module
+    loss: Callable[[Batch, torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]
+    after: Callable[[], None] | None = None
+
+
+class Family(nn.Module, ABC):
+    """A kind of model. Its `state_dict` is its whole state."""
+
+    Options: ClassVar[type[Strict]]
+    measures: ClassVar[tuple[str, ...]] = ()
+    """Measures taken by `evaluate` when the recipe names none."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, options: Any, spec: SampleSpec, seed: int) -> Family:
+        """Make the networks for samples of this shape, initialised from `seed` alone.
+
+        Raises:
+            RecipeError: the networks cannot make this shape.
+        """
+
+    @abstractmethod
+    def turns(self, step: int) -> Sequence[Turn]:
+        """The optimiser steps of training step `step`, in order. Each draws a fresh batch."""
+
+    @abstractmethod
+    def sample(self, num: int, *, condition: Tensor | None = None, rng: torch.Generator, variant: str = "") -> Tensor:
+        """Normalised samples (num, *shape), without gradients.
+
+        Args:
+            num: how many.
+            condition: int64 (num,) labels, where the family was built with labels; None draws them.
+            rng: where the randomness comes from.
+            variant: which weights, one of `variants`; "" for the first.
+        """
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Sets of weights that can be sampled, e.g. ("ema", "raw"); `evaluate` keeps the best on held-out data."""
+        return ("raw",)
+
+    def inspect(self, step: int, train: Batch, heldout: Batch) -> dict[str, float]:
+        """Diagnostics at a look: overfitting gap, saturation, diversity. May adapt the family's own buffers."""
+        return {}
+
+    def warnings(self, history: Sequence[Mapping[str, float]]) -> list[str]:
+        """What a person should be told, with a remedy, given the diagnostics so far (oldest first)."""
+        return []
+
+    @abstractmethod
+    def sampler(self, variant: str = "") -> nn.Module:
+        """The network that makes samples, for export: takes (noise (B, Z), labels (B,) if any) to samples."""

@@ -1,0 +1,128 @@
+"""What a sample IS. One file or folder a modality; each defines `MODALITY`, an object of the protocol below.
+
+A modality turns the bytes of one kind of file into a normal form, says which samples are unfit and why, fingerprints
+them so that duplicates can be found, gives them to a model as arrays, augments them, and shows them to a person.
+Everything above this floor works on any modality through these methods alone.
+
+Shape legend: N samples, C channels, H height, W width, K fingerprints a sample, T bytes of a thumbnail, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motherlode.recipe import Strict
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """The shape in which a model sees samples.
+
+    Args:
+        modality: registered name, e.g. "image".
+        shape: channels first, e.g. (3, 64, 64).
+        num_labels: size of the label set; 0 when the data has none.
+    """
+
+    modality: str
+    shape: tuple[int, ...]
+    num_labels: int = 0
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `Modality.examine` found in N samples; every field is aligned with its input.
+
+    Args:
+        media: the normal form as file bytes (a valid file of the modality); the very object received where nothing
+            had to change. Kept as received where the sample is dropped.
+        reasons: why a sample is dropped ("truncated", "too_small", …), or None where it is fit.
+        columns: measured columns, one array of N each (width, height, sharpness, …); they become Parquet columns.
+        fingerprints_NK: uint64; samples that look alike differ in few bits in at least one of the K.
+        thumbs_NT: uint8; a small picture of each sample, on which near-duplicates are verified.
+    """
+
+    media: list[bytes]
+    reasons: list[str | None]
+    columns: dict[str, NDArray[Any]]
+    fingerprints_NK: NDArray[np.uint64]
+    thumbs_NT: NDArray[np.uint8]
+    notes: dict[str, int] = field(default_factory=dict)
+
+
+class Modality(Protocol):
+    """One kind of sample. Implementations hold no state: two processes may use one at the same time."""
+
+    name: str
+    column: str
+    """Parquet column of the media: a struct {bytes, path}, which `datasets` and others read as a media feature."""
+    suffixes: frozenset[str]
+    """File name endings (lower case, with the dot) that a folder source takes."""
+    Options: type[Strict]
+    """Cleaning thresholds and the normal form; becomes the section `clean` of `prepare`'s options."""
+    max_bits: int
+    """Fingerprints of near-duplicates differ in at most this many of 64 bits."""
+    similar: float
+    """Least similarity (0..1) of verified near-duplicates."""
+
+    def examine(self, media: Sequence[bytes], options: Any) -> Examination:
+        """Check, normalise and fingerprint samples. Never raises for a bad sample: it gives it a reason."""
+        ...
+
+    def similarity(self, thumbs_a_NT: NDArray[np.uint8], thumbs_b_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """How alike the samples behind two aligned sets of thumbnails are, in [0, 1]; mirrored ones count as alike."""
+        ...
+
+    def features(self, thumbs_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Cheap features (N, D) for outliers and label errors, from thumbnails alone."""
+        ...
+
+    def spec(self, columns: dict[str, NDArray[Any]], *, resolution: int | None, channels: int | None) -> SampleSpec:
+        """The shape a model should see, from the dataset's measured columns and what the recipe asks for."""
+        ...
+
+    def decode(self, media: bytes, spec: SampleSpec) -> NDArray[np.uint8]:
+        """One sample as uint8 of `spec.shape`."""
+        ...
+
+    def encode(self, sample: NDArray[np.uint8]) -> bytes:
+        """The file bytes of one uint8 sample of shape (C, H, W): what `generate` writes."""
+        ...
+
+    def normalise(self, samples: torch.Tensor) -> torch.Tensor:
+        """uint8 samples to the float32 range models work in, [-1, 1]."""
+        ...
+
+    def denormalise(self, samples: torch.Tensor) -> torch.Tensor:
+        """The inverse of `normalise`, rounded and clamped to uint8."""
+        ...
+
+    def augment(
+        self, samples: torch.Tensor, policy: Sequence[str], strength: float, rng: torch.Generator
+    ) -> torch.Tensor:
+        """Random augmentation of normalised samples, differentiable with respect to them.
+
+        Args:
+            samples: float (N, C, H, W) in [-1, 1].
+            policy: names of augmentations.
+            strength: probability in [0, 1] that each augmentation applies to a sample (ADA's p).
+            rng: where the randomness comes from.
+        """
+        ...
+
+    def preview(self, samples: torch.Tensor, path: Path, *, columns: int = 0) -> None:
+        """Write normalised samples as one picture a person can look at (for images, a grid PNG)."""
+        ...
+
+    def contact_sheet(self, media: Sequence[bytes], path: Path, *, captions: Sequence[str] = ()) -> None:
+        """Write file bytes, broken ones included, as one picture: the card's kept and dropped samples."""
+        ...

@@ -1,0 +1,211 @@
+"""A run as one typed YAML file.
+
+A recipe is frozen, refuses keys it does not know ("did you mean `batch`?"), and its digest names the run: two equal
+digests give two equal runs. The section `model` is typed by the family it names, found through the registry, so this
+file knows no family. `Recipe.load` takes about 5 ms.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from motherlode import registry, storage
+from motherlode.errors import RecipeError
+
+Model = TypeVar("Model", bound="Strict")
+
+
+class Strict(BaseModel):
+    """Base of every typed option: frozen, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class DataOptions(Strict):
+    """What to train on."""
+
+    path: str = Field(description="a prepared dataset folder (made by `lode prepare`)")
+    resolution: int | None = Field(None, ge=4, le=4096, description="train at this size; default: the dataset's own")
+    channels: Literal[1, 3, 4] | None = Field(None, description="1 grey, 3 colour; default: what the dataset holds")
+    num_samples: int | None = Field(None, ge=1, description="train on a random subset of this many unique samples")
+    augment: tuple[str, ...] = Field((), description="on-the-fly augmentations of the training batches, e.g. [flip]")
+
+
+class OptimizerOptions(Strict):
+    """One optimiser."""
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop", "muon"] = "adam"
+    lr: float = Field(5e-4, gt=0, description="peak learning rate")
+    betas: tuple[float, float] = Field((0.5, 0.99), description="decay of the first and second moment (Adam, AdamW)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD and Muon, smoothing is 0.99 for RMSprop")
+    weight_decay: float = Field(0.0, ge=0)
+    eps: float = Field(1e-8, gt=0)
+
+
+class ScheduleOptions(Strict):
+    """How the learning rate moves between 0 and its peak over the budget."""
+
+    name: Literal["constant", "cosine", "linear", "wsd"] = "constant"
+    warmup: float = Field(0.0, ge=0, le=1, description="share of the budget spent warming up linearly")
+    decay: float = Field(0.4, ge=0, le=1, description="share of the budget spent decaying, for `wsd`")
+    floor: float = Field(0.0, ge=0, le=1, description="the last rate, as a share of the peak")
+
+
+class BudgetOptions(Strict):
+    """When to stop: exactly one of the four."""
+
+    steps: int | None = Field(None, ge=1)
+    samples: int | None = Field(None, ge=1, description="training samples seen by the model, repeats included")
+    flops: float | None = Field(None, gt=0, description="training floating-point operations")
+    minutes: float | None = Field(
+        None, gt=0, description="turned into steps after the first timed ones, then fixed, so that a resumed run agrees"
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> BudgetOptions:
+        given = [name for name in BudgetOptions.model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of steps, samples, flops, minutes; got {given or 'none'}")
+        return self
+
+
+class TrainOptions(Strict):
+    """How to train."""
+
+    batch: int = Field(32, ge=1, description="samples a step over all ranks")
+    accumulate: int = Field(1, ge=1, description="split each batch into this many parts to save memory")
+    optimizer: OptimizerOptions = OptimizerOptions()
+    optimizers: dict[str, OptimizerOptions] = Field(
+        default_factory=dict, description="exceptions by turn, e.g. `critic: {lr: 2e-4}`"
+    )
+    schedule: ScheduleOptions = ScheduleOptions()
+    clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    budget: BudgetOptions = BudgetOptions(minutes=2.0)
+    device: str = Field("auto", description="auto, cpu, cuda, mps")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    layout: Literal["auto", "contiguous", "channels_last"] = "auto"
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="auto: measured on the first steps, kept if faster"
+    )
+    sample_every: float = Field(0.05, gt=0, le=1, description="share of the budget between sample grids")
+    checkpoint_every: float = Field(0.1, gt=0, le=1, description="share of the budget between checkpoints")
+    keep: int = Field(2, ge=1, description="checkpoints kept besides the best")
+    histograms: bool = Field(False, description="write weight and gradient histograms to TensorBoard")
+
+
+class EvaluateOptions(Strict):
+    """What to measure, and against what."""
+
+    measures: tuple[str, ...] = Field((), description="names of measures; default: the family's own")
+    extractor: str = Field("auto", description="auto: the best one installed; or a name; or a path to weights")
+    num_samples: int = Field(
+        10_000, ge=2, description="generated samples; at most the held-out ones count as reference"
+    )
+    level: float = Field(0.9, gt=0, lt=1, description="level of the intervals")
+
+
+class PriceOptions(Strict):
+    """What things cost, for `estimate`, `run.json` and `plan`."""
+
+    currency: str = "USD"
+    hour: float = Field(0.0, ge=0, description="price of this machine an hour")
+    watts: float = Field(0.0, ge=0, description="power drawn; 0: estimated from the machine")
+    kwh: float = Field(0.0, ge=0, description="price of a kWh")
+
+
+class Recipe(Strict):
+    """The whole of a run."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
+    seed: int = Field(0, ge=0)
+    out: str = Field("runs", description="folder that holds the run's folder")
+    data: DataOptions
+    model: dict[str, Any] = Field(description="`family:` and that family's options")
+    train: TrainOptions = TrainOptions()
+    evaluate: EvaluateOptions = EvaluateOptions()
+    price: PriceOptions = PriceOptions()
+
+    @model_validator(mode="after")
+    def _model_is_typed(self) -> Recipe:
+        self.family_options()
+        return self
+
+    @property
+    def family(self) -> str:
+        """The name of the model's family."""
+        return str(self.model.get("family", ""))
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives."""
+        return Path(self.out) / self.name
+
+    def family_options(self) -> Any:
+        """The section `model`, typed by its family's `Options`."""
+        if not self.family:
+            raise RecipeError("a recipe's model must name its family", self.model, "add `family:` under `model:`")
+        family = registry.find("family", self.family)
+        options = {key: value for key, value in self.model.items() if key != "family"}
+        return parse(family.Options, options, where="model")
+
+    def digest(self) -> str:
+        """Hash of everything that decides the weights: not the name, the folder or the prices."""
+        content = self.model_dump(mode="json", exclude={"name", "out", "price", "evaluate"})
+        return storage.hash_bytes(json.dumps(content, sort_keys=True).encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a recipe from YAML.
+
+        Raises:
+            RecipeError: no such file, not YAML, an unknown key (with the nearest known one), or a value out of range.
+        """
+        return load(cls, path)
+
+    def save(self, path: Path) -> None:
+        """Write the recipe as YAML, atomically."""
+        storage.write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def load(model: type[Model], path: str | Path) -> Model:
+    """Read any typed YAML file: see `Recipe.load`."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError("the file must exist", str(path), "`lode init` writes a starter recipe") from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise RecipeError("the file must be readable YAML", str(path), str(error)) from error
+    if not isinstance(content, dict):
+        raise RecipeError("the file must hold `key: value` pairs", str(path), "`lode init` writes a starter recipe")
+    return parse(model, content, where=str(path))
+
+
+def parse(model: type[Model], content: dict[str, Any], where: str = "") -> Model:
+    """Validate `content` as `model`; the first problem becomes a `RecipeError` with a remedy."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            fix = registry.did_you_mean(str(problem["loc"][-1]), _known_keys(model, problem["loc"][:-1]))
+            raise RecipeError(f"{where}: there is no key `{place}`", problem["input"], fix) from None
+        received = None if problem["type"] == "missing" else problem["input"]
+        raise RecipeError(f"{where}: `{place}`: {problem['msg']}", received, f"mend `{place}`") from None
+
+
+def _known_keys(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Field names of the model found by walking down `place`; stops where the path leaves pydantic models."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""Scaling laws with honest intervals, and plans made from them. Floor 6."""
