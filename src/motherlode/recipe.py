@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from motherlode import registry, storage
+from motherlode import registry, schema, storage
 from motherlode.errors import RecipeError
 
 Model = TypeVar("Model", bound="Strict")
@@ -39,18 +39,20 @@ class DataOptions(Strict):
 class OptimizerOptions(Strict):
     """One optimiser."""
 
-    name: Literal["adam", "adamw", "sgd", "rmsprop", "muon"] = "adam"
+    name: Literal["adam", "adamw", "sgd", "rmsprop", "muon"] = Field("adam", description="which optimiser")
     lr: float = Field(5e-4, gt=0, description="peak learning rate")
     betas: tuple[float, float] = Field((0.5, 0.99), description="decay of the first and second moment (Adam, AdamW)")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD and Muon, smoothing is 0.99 for RMSprop")
-    weight_decay: float = Field(0.0, ge=0)
-    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0, description="decoupled for AdamW and Muon, added to the gradient otherwise")
+    eps: float = Field(1e-8, gt=0, description="added to the denominator of Adam, AdamW and RMSprop")
 
 
 class ScheduleOptions(Strict):
     """How the learning rate moves between 0 and its peak over the budget."""
 
-    name: Literal["constant", "cosine", "linear", "wsd"] = "constant"
+    name: Literal["constant", "cosine", "linear", "wsd"] = Field(
+        "constant", description="shape of the curve; wsd holds the peak, then decays linearly"
+    )
     warmup: float = Field(0.0, ge=0, le=1, description="share of the budget spent warming up linearly")
     decay: float = Field(0.4, ge=0, le=1, description="share of the budget spent decaying, for `wsd`")
     floor: float = Field(0.0, ge=0, le=1, description="the last rate, as a share of the peak")
@@ -59,7 +61,7 @@ class ScheduleOptions(Strict):
 class BudgetOptions(Strict):
     """When to stop: exactly one of the four."""
 
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, description="training steps")
     samples: int | None = Field(None, ge=1, description="training samples seen by the model, repeats included")
     flops: float | None = Field(None, gt=0, description="training floating-point operations")
     minutes: float | None = Field(
@@ -87,8 +89,10 @@ class TrainOptions(Strict):
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
     budget: BudgetOptions = BudgetOptions(minutes=2.0)
     device: str = Field("auto", description="auto, cpu, cuda, mps")
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    layout: Literal["auto", "contiguous", "channels_last"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where it is measured to be faster"
+    )
+    layout: Literal["auto", "contiguous", "channels_last"] = Field("auto", description="memory order of images")
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="auto: measured on the first steps, kept if faster"
     )
@@ -96,6 +100,11 @@ class TrainOptions(Strict):
     checkpoint_every: float = Field(0.1, gt=0, le=1, description="share of the budget between checkpoints")
     keep: int = Field(2, ge=1, description="checkpoints kept besides the best")
     histograms: bool = Field(False, description="write weight and gradient histograms to TensorBoard")
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_true(cls, value: object) -> object:
+        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 class EvaluateOptions(Strict):
@@ -112,7 +121,7 @@ class EvaluateOptions(Strict):
 class PriceOptions(Strict):
     """What things cost, for `estimate`, `run.json` and `plan`."""
 
-    currency: str = "USD"
+    currency: str = Field("USD", description="what prices are in")
     hour: float = Field(0.0, ge=0, description="price of this machine an hour")
     watts: float = Field(0.0, ge=0, description="power drawn; 0: estimated from the machine")
     kwh: float = Field(0.0, ge=0, description="price of a kWh")
@@ -122,7 +131,7 @@ class Recipe(Strict):
     """The whole of a run."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="where all randomness of the run comes from")
     out: str = Field("runs", description="folder that holds the run's folder")
     data: DataOptions
     model: dict[str, Any] = Field(description="`family:` and that family's options")
@@ -131,8 +140,8 @@ class Recipe(Strict):
     price: PriceOptions = PriceOptions()
 
     @model_validator(mode="after")
-    def _model_is_typed(self) -> Recipe:
-        self.family_options()
+    def _model_is_typed(self, info: ValidationInfo) -> Recipe:
+        self.family_options((info.context or {}).get("where", ""))
         return self
 
     @property
@@ -145,13 +154,16 @@ class Recipe(Strict):
         """Where the run lives."""
         return Path(self.out) / self.name
 
-    def family_options(self) -> Any:
-        """The section `model`, typed by its family's `Options`."""
+    def family_options(self, where: str = "") -> Any:
+        """The section `model`, typed by its family's `Options`; errors call the file `where`."""
         if not self.family:
-            raise RecipeError("a recipe's model must name its family", self.model, "add `family:` under `model:`")
+            known = ", ".join(registry.names("family"))
+            raise RecipeError(
+                "a recipe's model must name its family", self.model, f"add `family:` under `model:` ({known})"
+            )
         family = registry.find("family", self.family)
         options = {key: value for key, value in self.model.items() if key != "family"}
-        return parse(family.Options, options, where="model")
+        return parse(family.Options, options, where, within=("model",))
 
     def digest(self) -> str:
         """Hash of everything that decides the weights: not the name, the folder or the prices."""
@@ -186,26 +198,25 @@ def load(model: type[Model], path: str | Path) -> Model:
     return parse(model, content, where=str(path))
 
 
-def parse(model: type[Model], content: dict[str, Any], where: str = "") -> Model:
-    """Validate `content` as `model`; the first problem becomes a `RecipeError` with a remedy."""
+def parse(model: type[Model], content: dict[str, Any], where: str = "", within: tuple[str, ...] = ()) -> Model:
+    """Validate `content` as `model`; the first problem becomes a `RecipeError` with a remedy.
+
+    Args:
+        where: what the message calls the file, e.g. its path.
+        within: the keys that enclose `content` in that file, e.g. ("model",).
+    """
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context={"where": where})
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"])
+        inside = tuple(part for part in problem["loc"])
+        place = ".".join(str(part) for part in (*within, *inside))
+        prefix = f"{where}: " if where else ""
         if problem["type"] == "extra_forbidden":
-            fix = registry.did_you_mean(str(problem["loc"][-1]), _known_keys(model, problem["loc"][:-1]))
-            raise RecipeError(f"{where}: there is no key `{place}`", problem["input"], fix) from None
-        received = None if problem["type"] == "missing" else problem["input"]
-        raise RecipeError(f"{where}: `{place}`: {problem['msg']}", received, f"mend `{place}`") from None
-
-
-def _known_keys(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """Field names of the model found by walking down `place`; stops where the path leaves pydantic models."""
-    for part in place:
-        field = model.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            break
-        model = annotation
-    return list(model.model_fields)
+            fix = schema.remedy(model, inside, within)
+            raise RecipeError(f"{prefix}there is no key `{place}`", problem["input"], fix) from None
+        message = problem["msg"].removeprefix("Value error, ")
+        subject = f"`{place}`: " if place else ""
+        if problem["type"] == "missing":
+            raise RecipeError(f"{prefix}`{place}` must be given", None, f"add `{inside[-1]}:`") from None
+        raise RecipeError(f"{prefix}{subject}{message}", problem["input"], f"mend {place or 'it'}") from None
