@@ -1,0 +1,98 @@
+"""Builds the pair of networks an `Options` asks for, and says no where the options contradict each other."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from motherlode.errors import RecipeError
+from motherlode.families.gan.options import Options
+from motherlode.families.gan.penalties import Form, Penalty
+from motherlode.modality import SampleSpec
+from motherlode.networks.blocks import seeded
+from motherlode.networks.conv import DcganCritic, DcganGenerator
+from motherlode.networks.mlp import MlpCritic, MlpGenerator
+
+_WIDTHS = {"mlp": 256, "dcgan": 64, "resnet": 32}
+_GENERATORS = {"mlp": MlpGenerator, "dcgan": DcganGenerator}
+_CRITICS = {"mlp": MlpCritic, "dcgan": DcganCritic}
+
+
+def resolve(options: Options, spec: SampleSpec) -> Options:
+    """The options with every "auto" and every default that depends on another option decided.
+
+    Raises:
+        RecipeError: they contradict each other or the data.
+    """
+    if options.conditional and not spec.num_labels:
+        raise RecipeError(
+            "a conditional model needs labelled data", "the dataset has no labels", "set `conditional: false`"
+        )
+    penalised = resolve_penalty(options).active
+    tamed = penalised or options.clip is not None or options.spectral
+    if options.loss == "wasserstein" and not tamed:
+        raise RecipeError(
+            "the Wasserstein loss needs a critic whose slope is bounded",
+            "no penalty, no clipping, no spectral norm",
+            "set `clip: 0.01`, `penalty: {gradient: 10}` or `spectral: true`",
+        )
+    norm = options.critic_norm
+    if norm == "auto":
+        norm = "none" if tamed or options.network != "dcgan" else "batch"
+    if norm == "batch" and penalised:
+        raise RecipeError(
+            "a gradient penalty needs a critic that judges each sample by itself",
+            "critic_norm: batch",
+            "set `critic_norm: none`",
+        )
+    if norm == "batch" and (options.network != "dcgan" or options.features):
+        raise RecipeError("only the dcgan critic has batch norm", options.network, "leave out `critic_norm`")
+    width = options.width or _WIDTHS[options.network]
+    return options.model_copy(update={"critic_norm": norm, "width": width})
+
+
+def resolve_penalty(options: Options) -> Penalty:
+    """The weights and the form of the penalties; see `PenaltyOptions` for the defaults."""
+    given = options.penalty
+    gradient, r1, r2 = given.gradient, given.r1, given.r2
+    if gradient is None:
+        free = options.loss == "wasserstein" and options.clip is None and not options.spectral
+        gradient = 10.0 if free else 0.0
+    if r1 is None:
+        r1 = 1.0 if options.loss == "relativistic" else 0.0
+    if r2 is None:
+        r2 = r1 if options.loss == "relativistic" else 0.0
+    form: Form = "difference" if given.form == "auto" else given.form
+    if form == "random" and gradient:
+        raise RecipeError(
+            "the gradient penalty needs the slope itself, and `random` gives its square alone",
+            "penalty.form: random",
+            "set `penalty.form: difference`",
+        )
+    return Penalty(gradient, r1, r2, form, given.every)
+
+
+def build_networks(options: Options, spec: SampleSpec, seed: int) -> tuple[nn.Module, nn.Module]:
+    """Generator and critic for resolved options, initialised from `seed` alone."""
+    num_labels = spec.num_labels if options.conditional else 0
+    width = options.width or _WIDTHS[options.network]
+    with seeded(seed, "generator"):
+        generator = _GENERATORS[options.network](
+            spec.shape, num_noise=options.noise, width=width, num_labels=num_labels
+        )
+    with seeded(seed, "critic"):
+        extra = {"norm": options.critic_norm} if options.network == "dcgan" else {}
+        critic = _CRITICS[options.network](spec.shape, width=width, num_labels=num_labels, **extra)
+        if options.spectral:
+            bound_spectrally(critic)
+    return generator, critic
+
+
+def bound_spectrally(critic: nn.Module) -> None:
+    """Divide every weight matrix by its largest singular value, tracked by power iteration.
+
+    Miyato et al. 2018, "Spectral Normalization for GANs". A kernel counts as a matrix of outputs by inputs x cells.
+    """
+    for module in list(critic.modules()):
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            parametrizations.spectral_norm(module)

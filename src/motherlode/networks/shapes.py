@@ -1,0 +1,19 @@
+"""Shape annotations: `Float[Tensor, "batch channels *space"]`, checked by beartype in the tests and nowhere else.
+
+jaxtyping is a development dependency. Where it is absent the annotations are never evaluated (they are strings), so
+a stand-in is enough.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+else:
+    try:
+        from jaxtyping import Float, Int
+    except ImportError:
+        Float = Int = Any
+
+__all__ = ["Float", "Int"]
