@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from motherlode.errors import MissingExtraError
+from motherlode.execute import map_ordered, num_cores
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def process_id(_: int) -> int:
+    return os.getpid()
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise ValueError("three")
+    return number
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_results_come_in_order_whatever_the_workers(workers: int) -> None:
+    assert list(map_ordered(square, range(20), workers=workers)) == [number**2 for number in range(20)]
+
+
+def test_one_worker_stays_in_this_process_and_two_do_not() -> None:
+    assert set(map_ordered(process_id, range(3), workers=1)) == {os.getpid()}
+    assert os.getpid() not in set(map_ordered(process_id, range(3), workers=2))
+
+
+def test_a_long_list_of_partitions_is_never_held() -> None:
+    drawn: list[int] = []
+
+    def partitions() -> Iterator[int]:
+        for number in range(1000):
+            drawn.append(number)
+            yield number
+
+    results = map_ordered(square, partitions(), workers=2)
+    assert [next(results) for _ in range(3)] == [0, 1, 4]
+    assert len(drawn) <= 3 + 2 * 2
+    results.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_a_worker_reaches_the_caller(workers: int) -> None:
+    results = map_ordered(refuse, range(10), workers=workers)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="three"):
+        next(results)
+
+
+def test_ray_is_an_extra() -> None:
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        with pytest.raises(MissingExtraError, match=r"motherlode\[ray\]"):
+            list(map_ordered(square, [1], on="ray"))
+    else:
+        assert list(map_ordered(square, range(5), on="ray", workers=2)) == [0, 1, 4, 9, 16]
+
+
+def test_there_is_a_core() -> None:
+    assert num_cores() >= 1

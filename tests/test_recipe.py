@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from motherlode.errors import RecipeError
+from motherlode.recipe import BudgetOptions, Recipe, Strict, TrainOptions, load, parse
+
+
+def minimal(**changes: Any) -> dict[str, Any]:
+    return {"name": "a", "data": {"path": "datasets/a"}, "model": {"family": "gan"}, **changes}
+
+
+def write(tmp_path: Path, content: Any) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def test_a_recipe_survives_saving_and_loading(tmp_path: Path) -> None:
+    recipe = parse(Recipe, minimal(train={"optimizers": {"critic": {"lr": 2e-4}}, "budget": {"steps": 7}}))
+    recipe.save(tmp_path / "again.yaml")
+    again = Recipe.load(tmp_path / "again.yaml")
+    assert again == recipe
+    assert again.digest() == recipe.digest()
+    assert again.folder == Path("runs/a")
+
+
+def test_the_digest_names_what_decides_the_weights() -> None:
+    base = parse(Recipe, minimal()).digest()
+    for same in ({"name": "b"}, {"out": "elsewhere"}, {"price": {"hour": 3}}, {"evaluate": {"num_samples": 50}}):
+        assert parse(Recipe, minimal(**same)).digest() == base
+    for other in ({"seed": 1}, {"train": {"batch": 64}}, {"data": {"path": "datasets/a", "resolution": 32}}):
+        assert parse(Recipe, minimal(**other)).digest() != base
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "fix"),
+    [
+        (minimal(sead=1), "`sead`", "did you mean `seed`"),
+        (minimal(train={"bach": 32}), "`train.bach`", "did you mean `batch`"),
+        (minimal(train={"optimizer": {"lrr": 1}}), "`train.optimizer.lrr`", "did you mean `lr`"),
+        (minimal(train={"optimizers": {"critic": {"beta": 1}}}), "`train.optimizers.critic.beta`", "`betas`"),
+        (minimal(train={"lr": 1e-3}), "`train.lr`", "`lr` belongs at `train.optimizer.lr`"),
+        (minimal(minutes=2), "`minutes`", "belongs at `train.budget.minutes`"),
+        (minimal(model={"family": "gan", "los": "hinge"}), "`model.los`", "did you mean `loss`"),
+        (minimal(model={"family": "gan", "penalty": {"gradiant": 1}}), "`model.penalty.gradiant`", "`gradient`"),
+        (minimal(model={"family": "gan", "r1": 1}), "`model.r1`", "`r1` belongs at `model.penalty.r1`"),
+        (minimal(xyzzy=1), "`xyzzy`", "known here: data, evaluate, model, name"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_place_and_a_remedy(
+    tmp_path: Path, content: dict[str, Any], place: str, fix: str
+) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(path)
+    assert place in caught.value.invariant
+    assert str(path) in caught.value.invariant
+    assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (minimal(seed=-1), "`seed`: Input should be greater than or equal to 0"),
+        (minimal(train={"optimizer": {"lr": "fast"}}), "`train.optimizer.lr`: Input should be a valid number"),
+        (minimal(train={"optimizer": {"lr": float("nan")}}), "`train.optimizer.lr`"),
+        (minimal(train={"budget": {"steps": 1, "minutes": 1}}), "`train.budget`: give exactly one of steps"),
+        (minimal(train={"budget": {}}), "give exactly one of"),
+        (minimal(model={"family": "gan", "loss": "hing"}), "`model.loss`: Input should be"),
+        (minimal(model={"network": "mlp"}), "must name its family"),
+        (minimal(model={"family": "gann"}), "there is no family"),
+        ({"name": "a", "model": {"family": "gan"}}, "`data` must be given"),
+        (minimal(data={}), "`data.path` must be given"),
+        (minimal(name="../up"), "`name`"),
+        (minimal(model="gan"), "`model`"),
+        (minimal(train=None), "`train`"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(tmp_path: Path, content: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(write(tmp_path, content))
+    assert words in caught.value.invariant
+    assert caught.value.fix
+
+
+def test_a_misspelt_family_is_put_right(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="did you mean 'gan'"):
+        Recipe.load(write(tmp_path, minimal(model={"family": "gann"})))
+
+
+@pytest.mark.parametrize("content", ["a: [1", "- a\n- b\n", "", "42", "\x00\x01", "a: !!python/object:os.system x"])
+def test_a_file_that_is_no_recipe_says_so(tmp_path: Path, content: str) -> None:
+    with pytest.raises(RecipeError, match="file must"):
+        Recipe.load(write(tmp_path, content))
+
+
+def test_a_missing_file_and_a_folder_say_so(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="lode init"):
+        Recipe.load(tmp_path / "none.yaml")
+    with pytest.raises(RecipeError, match="readable YAML"):
+        Recipe.load(tmp_path)
+
+
+def test_yaml_words_for_true_and_numbers_written_as_1e_3_mean_what_people_mean(tmp_path: Path) -> None:
+    text = "name: a\ndata: {path: x}\nmodel: {family: gan}\ntrain: {compile: on, optimizer: {lr: 1e-3}}\n"
+    train = Recipe.load(write(tmp_path, text)).train
+    assert (train.compile, train.optimizer.lr) == ("on", 1e-3)
+    assert parse(TrainOptions, {"compile": False}).compile == "off"
+
+
+def test_options_are_frozen() -> None:
+    options = BudgetOptions(steps=3)
+    with pytest.raises(ValueError, match="frozen"):
+        options.steps = 4
+
+
+def test_any_typed_file_loads_the_same_way(tmp_path: Path) -> None:
+    class Tiny(Strict):
+        size: int = 3
+
+    assert load(Tiny, write(tmp_path, {"size": 4})).size == 4
+    with pytest.raises(RecipeError, match="did you mean `size`"):
+        load(Tiny, write(tmp_path, {"sise": 4}))
