@@ -1,0 +1,136 @@
+"""The command `lode`: one verb, one file, one public function.
+
+The verbs' modules import nothing heavy at the top, so `lode --help` answers in about a quarter of a second; torch comes
+in with the verb that needs it. Every mistake a user can mend ends in one message and exit code 2; a fault of our own
+ends in exit code 1 with its traceback kept in a file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from motherlode.cli import doctor, estimate, evaluate, export, generate, init, prepare, train
+
+_RESUMABLE = {"train": "run the same command again to go on where it stopped"}
+
+
+_FIRST_RUN = (
+    "lode prepare photos/",
+    "lode init datasets/photos",
+    "lode estimate photos.yaml",
+    "lode train photos.yaml",
+    "lode evaluate runs/photos",
+    "lode generate runs/photos --num 64",
+)
+
+
+class Verbs(TyperGroup):
+    """The group of verbs; turns what escapes from one into a message and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Verbs in the order of the work, not of the alphabet."""
+        return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _say("stopped", _RESUMABLE.get(ctx.invoked_subcommand or "", "nothing half-written is left behind"))
+            raise typer.Exit(130) from None
+        except Exception as error:
+            code = None if ctx.params.get("debug") else _report(error)
+            if code is None:
+                raise
+            raise typer.Exit(code) from None
+
+
+def _report(error: Exception) -> int | None:
+    """Say what went wrong; the exit code, or None for what typer handles itself (usage, exits)."""
+    from motherlode.errors import MotherlodeError
+    from motherlode.storage import explain
+
+    if isinstance(error, BrokenPipeError):
+        return None
+    if isinstance(error, OSError) and error.filename and not isinstance(error, MotherlodeError):
+        error = explain(error, Path(error.filename))
+    if isinstance(error, MotherlodeError):
+        _complain(str(error))
+        return error.exit_code
+    if type(error).__module__.partition(".")[0] in ("typer", "click"):
+        return None
+    with tempfile.NamedTemporaryFile("w", prefix="lode-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    _complain(
+        f"this is a fault in Motherlode, not in your input: {type(error).__name__}: {error}\n"
+        f"  traceback: {file.name}\n"
+        "  fix: please report it with that file; `--debug` shows it here"
+    )
+    return 1
+
+
+def _complain(text: str) -> None:
+    from motherlode.cli.console import errors
+
+    first, _, rest = text.partition("\n")
+    errors.print(f"[bold red]error:[/] {escape(first)}", highlight=False, soft_wrap=True)
+    if rest:
+        errors.print(escape(rest), highlight=False, soft_wrap=True)
+
+
+def _say(what: str, then: str) -> None:
+    from motherlode.cli.console import errors
+
+    errors.print(f"\n[yellow]{what}[/]: {then}", highlight=False, soft_wrap=True)
+
+
+def _lines(title: str, examples: Sequence[str]) -> str:
+    """An epilogue of one line an example."""
+    return "\n".join([f"[dim]{title}[/]", *(f"  {escape(example)}" for example in examples)])
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train generative models data-first: raw files → dataset → run → measured samples.",
+    epilog=_lines("A first run:", _FIRST_RUN),
+)
+for verb in (doctor, prepare, init, estimate, train, evaluate, generate, export):
+    app.command(verb.__name__.rpartition(".")[2], epilog=_lines("Examples:", verb.EXAMPLES))(verb.command)
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks. May stand anywhere on the line."),  # noqa: ARG001
+) -> None:
+    if version:
+        from motherlode import __version__
+
+        typer.echo(f"motherlode {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command `lode`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    rest = [word for word in given if word != "--debug"]
+    try:
+        app(args=["--debug", *rest] if len(rest) < len(given) else rest, prog_name="lode")
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; Python must not try to flush to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,7 @@
+"""`lode estimate`."""
+
+EXAMPLES = "x"
+
+
+def command() -> None:
+    """estimate."""

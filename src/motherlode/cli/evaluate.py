@@ -1,0 +1,7 @@
+"""`lode evaluate`."""
+
+EXAMPLES = "x"
+
+
+def command() -> None:
+    """evaluate."""

@@ -1,0 +1,31 @@
+"""`lode export`: a run's sampler as files that other programs load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+EXAMPLES = (
+    "lode export runs/photos",
+    "lode export runs/photos --format onnx --out photos-onnx",
+)
+
+
+def command(
+    run: Path = typer.Argument(help="A run's folder."),
+    format: list[str] = typer.Option(  # noqa: A002
+        ["safetensors"], "--format", "-f", help="safetensors or onnx; repeat it for both."
+    ),
+    out: Path | None = typer.Option(None, "--out", "-o", help="Folder to write.", show_default="<run>/export"),
+    variant: str = typer.Option("", help="Which weights, e.g. ema or raw.  [default: the ones that scored best]"),
+    checkpoint: str = typer.Option("best", help="Which checkpoint: best, last or step-N."),
+) -> None:
+    """Export a run's sampler, with a card that says what it is."""
+    from motherlode.cli import console
+    from motherlode.generation.export import export
+
+    folder = export(run, out, formats=format, variant=variant, which=checkpoint)
+    for path in sorted(folder.iterdir()):
+        console.facts([(path.name, console.size(path.stat().st_size))])
+    console.done(f"exported to {folder}: start with {folder / 'README.md'}")

@@ -1,0 +1,106 @@
+"""`lode init`: a starter recipe in which every key is written out, with its default and what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from motherlode.data.dataset import Dataset
+    from motherlode.schema import Entry
+
+EXAMPLES = (
+    "lode init datasets/photos",
+    "lode init datasets/photos --out small.yaml --family gan",
+)
+_ABOUT_COLUMN = 36
+_PLAIN = ("text", "number", "whole number", "mapping", "list of text")
+
+
+def command(
+    dataset: Path | None = typer.Argument(None, help="A prepared dataset, to fill in its path, size and labels."),
+    out: Path | None = typer.Option(None, "--out", "-o", help="Where to write.", show_default="<dataset>.yaml or recipe.yaml"),
+    family: str = typer.Option("gan", help="The kind of model."),
+    force: bool = typer.Option(False, "--force", help="Overwrite an existing file."),
+) -> None:
+    """Write a commented starter recipe."""
+    from motherlode.cli import console
+    from motherlode.errors import RecipeError
+    from motherlode.storage import write_text
+
+    opened = None
+    if dataset is not None:
+        from motherlode.data.dataset import Dataset
+
+        opened = Dataset.open(dataset)
+    name = file_name(dataset.resolve().name) if dataset is not None else "first"
+    target = out or Path(f"{name}.yaml" if dataset is not None else "recipe.yaml")
+    if target.exists() and not force:
+        raise RecipeError("`init` does not overwrite a file", str(target), "choose another --out, or add --force")
+    write_text(target, starter(name, str(dataset or "datasets/mine"), family, opened))
+    console.done(f"{target}: read it, then  lode estimate {target}  and  lode train {target}")
+
+
+def file_name(text: str) -> str:
+    """`text` as a run's name: letters, digits, dots, dashes and underscores."""
+    kept = "".join(letter if (letter.isalnum() and letter.isascii()) or letter in "._-" else "-" for letter in text)
+    return kept.lstrip("._-") or "first"
+
+
+def starter(name: str, path: str, family: str = "gan", dataset: Dataset | None = None) -> str:
+    """The text of a recipe for a dataset at `path`: every key of the schema, commented from the schema.
+
+    Raises:
+        RecipeError: no family of that name.
+    """
+    from motherlode import registry, schema
+    from motherlode.recipe import Recipe
+
+    known = ", ".join(registry.names("family"))
+    values = {("name",): name, ("data", "path"): path}
+    options = registry.find("family", family).Options
+    lines = [f"# A recipe is the whole of a run: `lode train` needs nothing else.{_facts(dataset)}"]
+    for entry in schema.entries(Recipe):
+        if entry.place == ("model",):
+            lines += ["", _commented("model:", f"the kind of model ({known}) and its options"), f"  family: {family}"]
+            lines += _lines(schema.entries(options, place=("model",)), {})
+        else:
+            lines += [""] * (entry.is_section and len(entry.place) == 1)
+            lines += _lines([entry], values)
+    return "\n".join(lines) + "\n"
+
+
+def _lines(found: Iterable[Entry], values: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
+    """A line an entry; what is off by default is commented out, with all that lies below it."""
+    from motherlode.schema import as_yaml
+
+    off: tuple[str, ...] | None = None
+    for entry in found:
+        value = values.get(entry.place, entry.default)
+        if off is not None and entry.place[: len(off)] != off:
+            off = None
+        unset = value is None or value is ... or value in ((), [], {})
+        if entry.is_section and value is None and off is None:
+            off = entry.place
+        mark = "# " if off is not None or (unset and not entry.is_section) else ""
+        known = "" if entry.is_section or unset else f" {as_yaml(value)}"
+        detail = "" if entry.is_section or entry.kind in _PLAIN else entry.kind
+        comment = "; ".join(part for part in (detail, entry.about) if part)
+        yield _commented(f"{'  ' * (len(entry.place) - 1)}{mark}{entry.place[-1]}:{known}", comment)
+
+
+def _commented(text: str, comment: str) -> str:
+    return f"{text:<{_ABOUT_COLUMN}}  # {comment}" if comment else text
+
+
+def _facts(dataset: Dataset | None) -> str:
+    if dataset is None:
+        return ""
+    labels = f", {len(dataset.labels)} labels ({', '.join(dataset.labels[:12])})" if dataset.labels else ", no labels"
+    return (
+        f"\n# {dataset.path}: {len(dataset.split('train'))} to train on, "
+        f"{len(dataset.split('heldout'))} held out{labels}"
+    )

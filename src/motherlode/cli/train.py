@@ -1,0 +1,7 @@
+"""`lode train`."""
+
+EXAMPLES = "x"
+
+
+def command() -> None:
+    """train."""

@@ -1,0 +1,195 @@
+"""Samples from a trained run, the same ones every time.
+
+Samples are made in chunks of 64, and chunk k draws its randomness from (seed, "generate", k) alone. So sample 700 of
+seed 0 is the same image whether you ask for 701 of them or a million, and memory stays flat: a chunk is written before
+the next is made. The price is that asking for 3 samples computes 64.
+
+Shape legend: N samples, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from motherlode import storage
+from motherlode.errors import RecipeError, StorageError
+from motherlode.randomness import torch_generator
+from motherlode.registry import did_you_mean
+from motherlode.safety import provenance
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from motherlode.training.run import Run
+
+CHUNK = 64
+GRID = "grid.png"
+INDEX = "samples.jsonl"
+Condition = "int | str | Sequence[int | str] | None"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Up to `CHUNK` samples.
+
+    Args:
+        start: number of the first one, counted from 0 over the whole request.
+        samples: uint8 (N, C, H, W).
+        labels: the label each was asked for, or None where none was.
+    """
+
+    start: int
+    samples: Tensor
+    labels: list[int] | None
+
+
+def generate(
+    run: Run | str | Path,
+    num: int,
+    seed: int = 0,
+    condition: int | str | Sequence[int | str] | None = None,
+    out: str | Path | None = None,
+    variant: str = "",
+    *,
+    which: str = "best",
+    device: str = "cpu",
+) -> Tensor:
+    """Generate `num` samples; with `out`, also write them as files that say where they came from.
+
+    For more samples than memory holds, use `write`, or iterate over `chunks`.
+
+    Args:
+        run: a run or its folder.
+        seed: the same seed gives the same samples, whatever `num`.
+        condition: a label (name or number) for all samples, or a sequence of labels that the samples take in turn.
+        variant: which weights, e.g. "ema" or "raw"; "" for the ones that scored best.
+        which: which checkpoint: "best", "last" or "step-N".
+
+    Returns:
+        uint8 (N, C, H, W).
+
+    Raises:
+        RecipeError: an unknown label or variant, or labels asked of a model that knows none.
+        StorageError: `out` holds something else, or the disk is full.
+    """
+    import torch
+
+    run = _opened(run)
+    made = chunks(run, num, seed, condition, variant, which=which, device=device)
+    if out is not None:
+        made = save(made, run, num, out, seed=seed, variant=variant, which=which)
+    return torch.cat([chunk.samples for chunk in made])
+
+
+def chunks(
+    run: Run | str | Path,
+    num: int,
+    seed: int = 0,
+    condition: int | str | Sequence[int | str] | None = None,
+    variant: str = "",
+    *,
+    which: str = "best",
+    device: str = "cpu",
+) -> Iterator[Chunk]:
+    """As `generate`, a chunk at a time in flat memory."""
+    import torch
+
+    run = _opened(run)
+    if num < 1:
+        raise RecipeError("the number of samples must be at least 1", num, "ask for more")
+    family = run.load(which, device=device)
+    if variant and variant not in family.variants:
+        raise RecipeError("the model has no such weights", variant, did_you_mean(variant, list(family.variants)))
+    cycle = _label_numbers(run, condition)
+    for index, start in enumerate(range(0, num, CHUNK)):
+        wanted = None if cycle is None else [cycle[number % len(cycle)] for number in range(start, start + CHUNK)]
+        labels = None if wanted is None else torch.tensor(wanted, device=device)
+        rng = torch_generator(seed, "generate", index, device=device)
+        normal = family.sample(CHUNK, condition=labels, rng=rng, variant=variant)
+        samples = run.modality.denormalise(normal).cpu()[: num - start]
+        yield Chunk(start, samples, None if wanted is None else wanted[: len(samples)])
+
+
+def save(
+    made: Iterator[Chunk], run: Run, num: int, out: str | Path, *, seed: int, variant: str = "", which: str = "best"
+) -> Iterator[Chunk]:
+    """Write chunks as they pass: a stamped file a sample, an index, a grid of the first, and a record.
+
+    The folder appears under its name when the last chunk has passed, complete or not at all.
+
+    Raises:
+        StorageError: `out` holds something that `generate` did not write, or the disk is full.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / provenance.RECORD).is_file())):
+        raise StorageError(
+            "`generate` writes to a new folder, or over one it wrote", str(out), "choose another --out, or empty it"
+        )
+    facts = origin(run, seed=seed, variant=variant, which=which)
+    with storage.atomic_folder(out) as folder:
+        for chunk in made:
+            if chunk.start == 0:
+                run.modality.preview(run.modality.normalise(chunk.samples), folder / GRID)
+            _write_chunk(chunk, run, folder, facts, digits=len(str(num - 1)))
+            yield chunk
+        storage.write_json(folder / provenance.RECORD, provenance.record(facts, num))
+
+
+def origin(run: Run, *, seed: int, variant: str = "", which: str = "best") -> dict[str, Any]:
+    """What every generated file says about where it came from."""
+    from motherlode import __version__
+
+    return {
+        "motherlode": __version__,
+        "run": run.path.name,
+        "checkpoint": which,
+        "variant": variant,
+        "recipe": run.recipe.digest(),
+        "family": run.recipe.family,
+        "dataset": run.facts.get("dataset", ""),
+        "seed": seed,
+    }
+
+
+def _write_chunk(chunk: Chunk, run: Run, folder: Path, facts: dict[str, Any], digits: int) -> None:
+    for position, sample in enumerate(chunk.samples.numpy()):
+        number = chunk.start + position
+        own: dict[str, Any] = {"index": number}
+        if chunk.labels is not None:
+            own["label"] = _label_name(run, chunk.labels[position])
+        media = provenance.stamp(run.modality.encode(sample), {**facts, **own})
+        name = f"{number:0{digits}d}{provenance.suffix(media)}"
+        (folder / name).write_bytes(media)
+        storage.append_line(folder / INDEX, {"file": name, **own, "hash": storage.hash_bytes(media)})
+
+
+def _opened(run: Run | str | Path) -> Run:
+    if isinstance(run, str | Path):
+        from motherlode.training.run import Run as Opener
+
+        return Opener.open(run)
+    return run
+
+
+def _label_numbers(run: Run, condition: int | str | Sequence[int | str] | None) -> list[int] | None:
+    """Labels as numbers, one or more, to be taken in turn."""
+    if condition is None:
+        return None
+    names = _label_names(run)
+    wanted = [condition] if isinstance(condition, int | str) else list(condition)
+    if not names:
+        raise RecipeError("labels can only be asked of a model that was trained with labels", wanted, "leave them out")
+    return [_label_number(label, names) for label in wanted]
+
+
+def _label_number(label: int | str, names: list[str]) -> int:
+    if label in names:
+        return names.index(str(label))
+    if isinstance(label, int) or label.isdecimal():
+        if int(label) < len(names):
+            return int(label)
+        raise RecipeError("a label's number must be known", label, f"0 to {len(names) - 1}")
+    raise RecipeError("a label must be one the model was trained with", label, did_you_mean(label, names))

@@ -1,0 +1,1 @@
+"""What stands between a model and harm: so far, files that say a machine made them."""

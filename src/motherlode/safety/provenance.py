@@ -1,0 +1,98 @@
+"""Generated files say so: where they came from travels inside them, and beside them.
+
+A PNG carries two text chunks: an XMP packet with IPTC's `DigitalSourceType`, the field that search engines and social
+networks read, and our own JSON naming the run, the weights, the recipe and the seed. The record beside the files speaks
+C2PA's vocabulary (actions, assertions) but is NOT signed: it tells an honest reader, and stops no forger. Stamping
+costs about 1.1 kB a file; other formats are left as they are and rely on the record.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+TRAINED_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+KEYWORD = "Motherlode"
+RECORD = "provenance.json"
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_SUFFIXES = {_PNG: ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg"}
+_XMP_KEYWORD = "XML:com.adobe.xmp"
+_XMP = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
+    'Iptc4xmpExt:DigitalSourceType="{source}" xmp:CreatorTool="{tool}"/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+)
+
+
+def stamp(media: bytes, facts: Mapping[str, Any]) -> bytes:
+    """`media` with `facts` inside it, where its format has a place for them (PNG); pixels are untouched."""
+    if not media.startswith(_PNG):
+        return media
+    tool = f"Motherlode {facts.get('motherlode', '')}".strip()
+    text = json.dumps(dict(facts), ensure_ascii=False, sort_keys=True)
+    packet = _XMP.format(source=TRAINED_MEDIA, tool=tool)
+    header_end = len(_PNG) + 25
+    stamps = _text_chunk("Software", tool) + _text_chunk(KEYWORD, text) + _text_chunk(_XMP_KEYWORD, packet)
+    return media[:header_end] + stamps + media[header_end:]
+
+
+def read(media: bytes) -> dict[str, Any] | None:
+    """The facts stamped into `media`, or None where there are none."""
+    for keyword, text in _texts(media):
+        if keyword == KEYWORD:
+            facts: dict[str, Any] = json.loads(text)
+            return facts
+    return None
+
+
+def suffix(media: bytes) -> str:
+    """The file name ending that the first bytes of `media` call for; ".txt" for text, ".bin" for the unknown."""
+    for magic, ending in _SUFFIXES.items():
+        if media.startswith(magic):
+            return ending
+    try:
+        media.decode("utf-8")
+    except UnicodeDecodeError:
+        return ".bin"
+    return ".txt"
+
+
+def record(facts: Mapping[str, Any], num: int) -> dict[str, Any]:
+    """What lies beside `num` generated files: a C2PA-like manifest, unsigned."""
+    return {
+        "claim_generator": f"Motherlode/{facts.get('motherlode', '')}",
+        "signed": False,
+        "title": f"{num} generated samples",
+        "assertions": [
+            {
+                "label": "c2pa.actions",
+                "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": TRAINED_MEDIA}]},
+            },
+            {"label": "motherlode.run", "data": dict(facts)},
+        ],
+    }
+
+
+def _text_chunk(keyword: str, text: str) -> bytes:
+    """PNG's iTXt chunk, uncompressed (PNG 1.2, section 4.2.3.3)."""
+    body = b"iTXt" + keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode("utf-8")
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def _texts(media: bytes) -> Iterator[tuple[str, str]]:
+    """Every uncompressed iTXt chunk of a PNG."""
+    place = len(_PNG) if media.startswith(_PNG) else len(media)
+    while place + 12 <= len(media):
+        (num_bytes,) = struct.unpack_from(">I", media, place)
+        kind, body = media[place + 4 : place + 8], media[place + 8 : place + 8 + num_bytes]
+        if kind == b"iTXt" and b"\0" in body:
+            keyword, _, rest = body.partition(b"\0")
+            if rest[:1] == b"\0":
+                text = rest[2:].split(b"\0", 2)[2]
+                yield keyword.decode("latin-1"), text.decode("utf-8")
+        place += 12 + num_bytes
