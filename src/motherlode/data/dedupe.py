@@ -1,0 +1,154 @@
+"""Near-duplicates without comparing all pairs: fingerprints propose, thumbnails decide, disjoint sets collect.
+
+Multi-index hashing (Norouzi, Punjani and Fleet 2012): two 64-bit words within d bits agree within ⌊d / b⌋ bits in at
+least one of b bands, so a table a band and a few probes a row find them all. The work is bounded a row: however many
+fingerprints are equal, a row is compared with a fixed number of its neighbours, and at most a few candidates a
+band go to verification. A pile of a million equal fingerprints is chained neighbour to neighbour, which is the price.
+
+Shape legend: N rows, K fingerprints a row, E = N*K table entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Similarity = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+
+NUM_BANDS = 4
+CANDIDATES_A_BAND = 8
+COMPARISONS_A_ROW = 65_536
+_BLOCK_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Sets of near-duplicates.
+
+    Args:
+        cluster_N: int64, the smallest row of the set a row belongs to; a row alike to none is its own.
+        num_candidates: pairs whose thumbnails were compared.
+        num_verified: pairs found to be near-duplicates.
+        num_exhausted: rows whose search stopped at its bound; 0 means that no candidate was passed over.
+    """
+
+    cluster_N: NDArray[np.int64]
+    num_candidates: int
+    num_verified: int
+    num_exhausted: int = 0
+
+
+def near_duplicates(
+    fingerprints_NK: NDArray[np.uint64], similarity: Similarity, *, max_bits: int, threshold: float
+) -> Clusters:
+    """Cluster rows that are near-duplicates of one another, directly or through others.
+
+    Args:
+        fingerprints_NK: uint64; column 0 is a row's own, further columns are those of its variants (a mirror image).
+            Two rows are candidates where column 0 of one is within `max_bits` of any column of the other.
+        similarity: (rows a, rows b) → float32 likeness of each pair, in [0, 1].
+        max_bits: bits in which fingerprints of near-duplicates may differ, 0 to 64.
+        threshold: least likeness of near-duplicates.
+    """
+    from motherlode.data import kernels
+
+    parent_N = np.arange(len(fingerprints_NK), dtype=np.int64)
+    num_candidates = num_verified = num_exhausted = 0
+    for first, second, exhausted in _candidates(fingerprints_NK, max_bits):
+        num_exhausted += exhausted
+        kernels.flatten(parent_N)
+        is_open = parent_N[first] != parent_N[second]
+        first, second = first[is_open], second[is_open]
+        if not len(first):
+            continue
+        is_alike = similarity(first, second) >= threshold
+        num_candidates += len(first)
+        num_verified += int(is_alike.sum())
+        kernels.union(parent_N, first[is_alike], second[is_alike])
+    kernels.flatten(parent_N)
+    return Clusters(parent_N, num_candidates, num_verified, num_exhausted)
+
+
+def _candidates(
+    fingerprints_NK: NDArray[np.uint64], max_bits: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], int]]:
+    """Blocks of candidate pairs (row, earlier row), each pair once, and how many rows ran out of budget."""
+    from motherlode.data import kernels
+
+    num_rows = len(fingerprints_NK)
+    queries_N = np.ascontiguousarray(fingerprints_NK[:, 0])
+    widths = np.full(NUM_BANDS, 64 // NUM_BANDS, np.int64)
+    shifts = np.arange(NUM_BANDS, dtype=np.int64) * (64 // NUM_BANDS)
+    radius = min(max_bits // NUM_BANDS, 64 // NUM_BANDS)
+    for band in range(NUM_BANDS):
+        codes_E, rows_E, starts = _table(fingerprints_NK, int(shifts[band]), int(widths[band]))
+        probes_P = _probes(int(widths[band]), radius)
+        for first_row in range(0, num_rows, _BLOCK_ROWS):
+            block = queries_N[first_row : first_row + _BLOCK_ROWS]
+            found_NM = np.empty((len(block), CANDIDATES_A_BAND), np.int64)
+            exhausted = kernels.near_in_band(
+                block, first_row, codes_E, rows_E, starts, band, shifts, widths, radius, probes_P,
+                max_bits, COMPARISONS_A_ROW // NUM_BANDS, found_NM,
+            )  # fmt: skip
+            place, column = np.nonzero(found_NM >= 0)
+            yield place + first_row, found_NM[place, column], exhausted
+
+
+def _table(
+    fingerprints_NK: NDArray[np.uint64], shift: int, width: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    """All fingerprints sorted by one band's bits, then whole; their rows; and where each value of the band starts."""
+    codes_E = fingerprints_NK.ravel()
+    mask = np.uint64((1 << width) - 1)
+    keys_E = (codes_E >> np.uint64(shift)) & mask
+    order_E = np.lexsort((codes_E, keys_E))
+    starts = np.zeros((1 << width) + 1, np.int64)
+    np.cumsum(np.bincount(keys_E.astype(np.int64), minlength=1 << width), out=starts[1:])
+    return codes_E[order_E], (order_E // fingerprints_NK.shape[1]).astype(np.int64), starts
+
+
+def _probes(width: int, radius: int) -> NDArray[np.uint64]:
+    """Every mask of `width` bits with at most `radius` set, fewest first."""
+    masks = [sum(1 << bit for bit in bits) for num in range(radius + 1) for bits in combinations(range(width), num)]
+    return np.array(masks, np.uint64)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """How well planted copies were found.
+
+    Args:
+        recall: share of planted copies in the set of their original, by kind of copy.
+        precision: of the pairs joined between rows planted apart, the share planted as copies.
+    """
+
+    recall: dict[str, float]
+    precision: float
+
+
+def score_planted(cluster_N: NDArray[np.int64], origin_N: NDArray[np.int64], kind_N: NDArray[np.str_]) -> Recall:
+    """Compare clusters with what was planted.
+
+    Args:
+        cluster_N: as in `Clusters`.
+        origin_N: row of the original each row was copied from; an original names itself.
+        kind_N: how the copy was made; "" for originals.
+    """
+    recall = {}
+    for kind in sorted(set(kind_N.tolist()) - {""}):
+        rows = np.nonzero(kind_N == kind)[0]
+        recall[kind] = float((cluster_N[rows] == cluster_N[origin_N[rows]]).mean())
+    truth, found = _num_pairs(origin_N), _num_pairs(cluster_N)
+    both = _num_pairs(origin_N * (len(cluster_N) + 1) + cluster_N)
+    del truth
+    return Recall(recall, both / found if found else 1.0)
+
+
+def _num_pairs(groups_N: NDArray[np.int64]) -> int:
+    """Pairs of rows in equal groups."""
+    sizes = np.unique(groups_N, return_counts=True)[1]
+    return int((sizes * (sizes - 1) // 2).sum())

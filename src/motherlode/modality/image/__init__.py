@@ -1,0 +1,129 @@
+"""Pictures. Everything heavy is imported by the method that needs it, so that finding this modality costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motherlode.modality import Examination, SampleSpec
+from motherlode.modality.image.options import Clean
+
+if TYPE_CHECKING:
+    import torch
+
+_LEAST_RESOLUTION, _MOST_RESOLUTION = 16, 256
+
+
+class ImageModality:
+    """Implements `motherlode.modality.Modality` for pictures; each method is documented there."""
+
+    name = "image"
+    column = "image"
+    suffixes = frozenset(
+        [
+            ".png",
+            ".jpg",
+            ".jpeg",
+            ".jpe",
+            ".jfif",
+            ".gif",
+            ".webp",
+            ".bmp",
+            ".tif",
+            ".tiff",
+            ".ppm",
+            ".pgm",
+            ".pbm",
+            ".jp2",
+            ".avif",
+            ".heic",
+            ".heif",
+        ]
+    )
+    Options = Clean
+    max_bits = 11
+    similar = 0.95
+
+    def examine(self, media: Sequence[bytes], options: Clean) -> Examination:
+        """Check, normalise, measure and fingerprint picture files."""
+        from motherlode.modality.image.examine import examine
+
+        return examine(media, options)
+
+    def similarity(self, thumbs_a_NT: NDArray[np.uint8], thumbs_b_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Correlation after registration, of the straight or the mirrored picture; (N,) in [0, 1]."""
+        from motherlode.modality.image.fingerprint import similarity
+
+        return similarity(thumbs_a_NT, thumbs_b_NT)
+
+    def features(self, thumbs_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Small picture and colour layout, (N, D)."""
+        from motherlode.modality.image.fingerprint import features
+
+        return features(thumbs_NT)
+
+    def spec(self, columns: dict[str, NDArray[Any]], *, resolution: int | None, channels: int | None) -> SampleSpec:
+        """The pictures' own size where all are square and alike, else the largest power of two most of them reach."""
+        if resolution is None:
+            width_N, height_N = np.asarray(columns["width"]), np.asarray(columns["height"])
+            side_N = np.minimum(width_N, height_N)
+            if len(side_N) and (width_N == height_N).all() and (side_N == side_N[0]).all():
+                resolution = int(side_N[0])
+            else:
+                reach = float(np.quantile(side_N, 0.1)) if len(side_N) else 32.0
+                resolution = 2 ** int(np.log2(min(max(reach, _LEAST_RESOLUTION), _MOST_RESOLUTION)))
+        if channels is None:
+            modes = set(np.asarray(columns.get("mode", ())).tolist())
+            channels = 1 if modes == {"L"} else 3
+        return SampleSpec(self.name, (channels, resolution, resolution))
+
+    def decode(self, media: bytes, spec: SampleSpec) -> NDArray[np.uint8]:
+        """One file as uint8 of `spec.shape`."""
+        from motherlode.modality.image.normal import read
+
+        return read(media, spec)
+
+    def encode(self, sample: NDArray[np.uint8]) -> bytes:
+        """A lossless PNG of one uint8 sample (C, H, W)."""
+        from motherlode.modality.image.normal import encode
+
+        return encode(sample)
+
+    def normalise(self, samples: torch.Tensor) -> torch.Tensor:
+        """uint8 to float32 in [-1, 1]."""
+        from motherlode.modality.image.tensors import normalise
+
+        return normalise(samples)
+
+    def denormalise(self, samples: torch.Tensor) -> torch.Tensor:
+        """[-1, 1] to uint8, rounded and clamped."""
+        from motherlode.modality.image.tensors import denormalise
+
+        return denormalise(samples)
+
+    def augment(
+        self, samples: torch.Tensor, policy: Sequence[str], strength: float, rng: torch.Generator
+    ) -> torch.Tensor:
+        """Differentiable random augmentation of normalised samples."""
+        from motherlode.modality.image.augment import augment
+
+        return augment(samples, policy, strength, rng)
+
+    def preview(self, samples: torch.Tensor, path: Path, *, columns: int = 0) -> None:
+        """A grid PNG."""
+        from motherlode.modality.image.preview import grid
+
+        grid(samples, path, columns)
+
+    def contact_sheet(self, media: Sequence[bytes], path: Path, *, captions: Sequence[str] = ()) -> None:
+        """Files with captions, broken ones as crossed boxes."""
+        from motherlode.modality.image.preview import contact_sheet
+
+        contact_sheet(media, path, captions)
+
+
+MODALITY = ImageModality()
