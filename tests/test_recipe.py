@@ -126,3 +126,28 @@ def test_any_typed_file_loads_the_same_way(tmp_path: Path) -> None:
     assert load(Tiny, write(tmp_path, {"size": 4})).size == 4
     with pytest.raises(RecipeError, match="did you mean `size`"):
         load(Tiny, write(tmp_path, {"sise": 4}))
+
+
+def test_changes_are_applied_before_validation(tmp_path: Path) -> None:
+    path = write(tmp_path, minimal())
+    changes = ["train.batch=64", "name=b", "train.budget={steps: 3}", "model.loss=hinge", "data.augment=[flip]"]
+    recipe = Recipe.load(path, changes)
+    assert (recipe.train.batch, recipe.name, recipe.train.budget.steps) == (64, "b", 3)
+    assert (recipe.model["loss"], recipe.data.augment) == ("hinge", ("flip",))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("train.batch", "key=value"),
+        ("=3", "key=value"),
+        ("train.bach=3", "no key `train.bach`"),
+        ("name.x=3", "`name` must hold keys"),
+        ("train.batch=[3", "must be YAML"),
+        ("train.batch=many", "`train.batch`"),
+    ],
+)
+def test_a_change_that_cannot_be_made_says_why(tmp_path: Path, change: str, words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(write(tmp_path, minimal()), [change])
+    assert words in caught.value.invariant

@@ -8,6 +8,7 @@ file knows no family. `Recipe.load` takes about 5 ms.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -104,7 +105,7 @@ class TrainOptions(Strict):
     @field_validator("compile", mode="before")
     @classmethod
     def _yaml_reads_on_as_true(cls, value: object) -> object:
-        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+        return ("off", "on")[value] if isinstance(value, bool) else value
 
 
 class EvaluateOptions(Strict):
@@ -171,20 +172,24 @@ class Recipe(Strict):
         return storage.hash_bytes(json.dumps(content, sort_keys=True).encode())
 
     @classmethod
-    def load(cls, path: str | Path) -> Recipe:
+    def load(cls, path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         """Read a recipe from YAML.
+
+        Args:
+            path: the file.
+            changes: "key=value" each, applied in order before validation, e.g. "train.batch=64".
 
         Raises:
             RecipeError: no such file, not YAML, an unknown key (with the nearest known one), or a value out of range.
         """
-        return load(cls, path)
+        return load(cls, path, changes)
 
     def save(self, path: Path) -> None:
         """Write the recipe as YAML, atomically."""
         storage.write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
-def load(model: type[Model], path: str | Path) -> Model:
+def load(model: type[Model], path: str | Path, changes: Sequence[str] = ()) -> Model:
     """Read any typed YAML file: see `Recipe.load`."""
     path = Path(path)
     try:
@@ -195,7 +200,26 @@ def load(model: type[Model], path: str | Path) -> Model:
         raise RecipeError("the file must be readable YAML", str(path), str(error)) from error
     if not isinstance(content, dict):
         raise RecipeError("the file must hold `key: value` pairs", str(path), "`lode init` writes a starter recipe")
+    for change in changes:
+        _apply(change, content)
     return parse(model, content, where=str(path))
+
+
+def _apply(change: str, content: dict[str, Any]) -> None:
+    """Set one "a.b=value" in nested mappings; the value is read as YAML."""
+    place, sign, text = change.partition("=")
+    *sections, key = place.strip().split(".")
+    for section in sections:
+        inner = content.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"`{section}` must hold keys to change one below it", change, "check the key's place")
+        content = inner
+    try:
+        content[key] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError("the value of a change must be YAML", change, str(error)) from error
+    if not (sign and key):
+        raise RecipeError("a change must read key=value", change, "for example train.batch=64")
 
 
 def parse(model: type[Model], content: dict[str, Any], where: str = "", within: tuple[str, ...] = ()) -> Model:
