@@ -1,0 +1,231 @@
+"""Decides how turns are executed (`auto`) by measuring a few steps on a copy of the model.
+
+Precision (float32 or bf16 autocast), memory layout (contiguous or channels last) and compilation are tried in turn on a
+family built anew, so that the run's own state is untouched; rounds alternate between candidates and each counts its
+fastest step, because on a shared machine the slow ones measure the neighbours. Compilation is tried last, in a process
+of its own, and only where the budget can pay its cost back: it may crash, hang, or refuse to differentiate twice, and
+then it is not used and the run says so. The decision is written to `run.json` and the resolved recipe, so that a
+resumed run repeats it to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from motherlode.errors import TrainingError
+from motherlode.recipe import Recipe, TrainOptions
+from motherlode.training.loop import Engine, Setting
+
+_MEASURED_SHARE = 0.03
+_LEAST_SEC, _MOST_SEC = 0.5, 12.0
+_MOST_ROUNDS = 12
+_LEAST_ROUNDS = 2
+_MARGIN = 0.97
+_COMPILE_SEC = 90.0
+_COMPILE_GAIN = 0.15
+_SHORT_STEPS = 64
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a run is executed, and what was measured.
+
+    Args:
+        setting: the choice.
+        seconds_per_step: of each candidate, by its name; the fastest step of several.
+        notes: what was not tried, or failed, and why.
+        seconds: what measuring took.
+    """
+
+    setting: Setting
+    seconds_per_step: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `run.json`."""
+        return {**asdict(self), "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Decision:
+        """Read back what `as_dict` gave."""
+        return cls(**{**content, "setting": Setting(**content["setting"]), "notes": tuple(content["notes"])})
+
+    @property
+    def step_sec(self) -> float:
+        """Seconds a step of the chosen setting takes."""
+        return self.seconds_per_step.get(str(self.setting), math.nan)
+
+
+def device_name(wanted: str, local_rank: int = 0) -> str:
+    """The device a recipe's `train.device` means here.
+
+    Raises:
+        TrainingError: it is not there.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return f"cuda:{local_rank}"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = wanted.split(":", maxsplit=1)[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(kind)
+    if not there:
+        fix = "use one of: auto, cpu, cuda, cuda:0, mps" if there is None else "use train.device: auto"
+        raise TrainingError("train.device must be a device torch can use here", wanted, fix)
+    return f"cuda:{local_rank}" if wanted == "cuda" else wanted
+
+
+def candidates(train: TrainOptions, device: str) -> list[Setting]:
+    """The settings a recipe leaves open, without compilation; the plainest first."""
+    precisions = ["fp32", "bf16"] if train.precision == "auto" else [train.precision]
+    layouts = ["contiguous", "channels_last"] if train.layout == "auto" else [train.layout]
+    return [Setting(device, precision, layout) for precision, layout in product(precisions, layouts)]
+
+
+def speed_up_host() -> None:
+    """Settings of this process that make every step faster and change no result that matters.
+
+    Denormal numbers count as zero (they slow arithmetic 100-fold and appear as Adam's moments fade), and glibc keeps
+    freed memory instead of returning it to the kernel, which would zero it again page by page for the next step.
+    """
+    torch.set_flush_denormal(True)
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            mmap_threshold, trim_threshold = -3, -1
+            libc.mallopt(mmap_threshold, 32 << 20)
+            libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def decide(
+    make: Callable[[Setting], Engine],
+    train: TrainOptions,
+    device: str,
+    *,
+    num_steps: int | None,
+    budget_sec: float | None,
+    compiled_sec: Callable[[Setting, float], float] | None = None,
+) -> Decision:
+    """Choose the fastest setting the recipe allows.
+
+    Args:
+        make: builds an engine on a fresh copy of the model, for a setting.
+        train: the recipe's section.
+        device: resolved.
+        num_steps: steps the budget asks for, where it is known before measuring.
+        budget_sec: seconds the budget asks for, where it is known before measuring.
+        compiled_sec: measures a compiled setting elsewhere, within a time limit in seconds; raises `TrainingError`
+            where that fails. None: compilation is not tried unless the recipe insists.
+    """
+    start = time.perf_counter()
+    options = candidates(train, device)
+    notes: list[str] = []
+    if train.compile == "on":
+        options = [replace(setting, compile=True) for setting in options]
+    if num_steps is not None and num_steps < _SHORT_STEPS and budget_sec is None:
+        notes.append(f"not measured: the budget is {num_steps} steps, and measuring pays from {_SHORT_STEPS}")
+        return Decision(options[0], {}, tuple(notes), time.perf_counter() - start)
+    rates = _race({setting: make(setting) for setting in options}, num_steps, budget_sec)
+    fastest = min(rates, key=lambda setting: rates[setting])
+    # A candidate must win by more than noise to displace a plainer one.
+    chosen = next(setting for setting in options if rates[setting] * _MARGIN <= rates[fastest])
+    if train.compile == "auto":
+        rest_sec = budget_sec if budget_sec is not None else (num_steps or 0) * rates[chosen]
+        chosen, note = _try_compiled(chosen, rates, rest_sec, compiled_sec)
+        notes.append(note)
+    named = {str(setting): seconds for setting, seconds in rates.items()}
+    return Decision(chosen, named, tuple(notes), time.perf_counter() - start)
+
+
+def _race(engines: dict[Setting, Engine], num_steps: int | None, budget_sec: float | None) -> dict[Setting, float]:
+    """Seconds a step of each, the fastest of several rounds after one to warm up."""
+    start = time.perf_counter()
+    best = dict.fromkeys(engines, math.inf)
+    for engine in engines.values():
+        timed_step(engine)
+    once = time.perf_counter() - start
+    expected_sec = budget_sec if budget_sec is not None else (num_steps or 0) * once / len(engines)
+    limit_sec = min(max(_MEASURED_SHARE * expected_sec, _LEAST_SEC), _MOST_SEC)
+    for number in range(_MOST_ROUNDS):
+        if number >= _LEAST_ROUNDS and time.perf_counter() - start > limit_sec:
+            break
+        for setting, engine in engines.items():
+            best[setting] = min(best[setting], timed_step(engine))
+    for engine in engines.values():
+        engine.close()
+    return best
+
+
+def timed_step(engine: Engine) -> float:
+    """Seconds one training step takes."""
+    _synchronise(engine.setting.device)
+    start = time.perf_counter()
+    engine.step(1.0)
+    _synchronise(engine.setting.device)
+    return time.perf_counter() - start
+
+
+def _synchronise(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def _try_compiled(
+    chosen: Setting,
+    rates: dict[Setting, float],
+    rest_sec: float,
+    compiled_sec: Callable[[Setting, float], float] | None,
+) -> tuple[Setting, str]:
+    if compiled_sec is None:
+        return chosen, "compile not tried: nothing here can measure it safely"
+    if rest_sec * _COMPILE_GAIN < 2 * _COMPILE_SEC:
+        return chosen, f"compile not tried: {rest_sec:.0f} s of training cannot pay back about {_COMPILE_SEC:.0f} s"
+    compiled = replace(chosen, compile=True)
+    try:
+        rates[compiled] = compiled_sec(compiled, rest_sec * _COMPILE_GAIN)
+    except TrainingError as error:
+        return chosen, f"compile not used: {error.received or error.invariant}"
+    gain = 1 - rates[compiled] / rates[chosen]
+    if gain * rest_sec < _COMPILE_SEC:
+        return chosen, f"compile not used: it changes the step time by {-gain:+.0%}"
+    return compiled, f"compile used: it changes the step time by {-gain:+.0%}"
+
+
+def elsewhere(recipe: Recipe, setting: Setting, limit_sec: float) -> float:
+    """Time a setting in a process of its own, which may crash or hang without harm to this one.
+
+    Returns:
+        Seconds a step takes, compilation left out.
+
+    Raises:
+        TrainingError: it crashed, failed, or took longer than `limit_sec`.
+    """
+    alone = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.yaml"
+        recipe.save(path)
+        command = [sys.executable, "-m", "motherlode.training.trial", str(path), json.dumps(asdict(setting))]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=limit_sec, check=False, env=alone)
+        except subprocess.TimeoutExpired as error:
+            raise TrainingError("a compiled model must start in time", f"nothing after {limit_sec:.0f} s") from error
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise TrainingError("a compiled model must run", reason[:300], "train.compile: off")
+    return float(json.loads(lines[-1])["seconds"])

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import doubles
+from motherlode import registry
+from motherlode.training.assembly import Assembly
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`train` uses the tiny doubles for this test."""
+    monkeypatch.setattr(registry, "find", registry.find)
+    monkeypatch.setattr(Assembly, "of", Assembly.of)
+    doubles.install()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
