@@ -192,11 +192,12 @@ def sample_rows(pictures_NHW: Picture, labels_N: Picture, num_clean: int, share:
 
 
 def write(rows: list[Row], path: Path) -> None:
-    """`path`: image {bytes, path} and label. Beside it `.truth.csv`: row number, path, plant, origin, true label."""
+    """`path`: image {bytes, path}, label, licence. Beside it `.truth.csv`: row number, path, plant, origin, true label."""
     table = pa.table(
         {
             "image": pa.array([{"bytes": row.media, "path": row.path} for row in rows]),
             "label": pa.array([row.label for row in rows]),
+            "licence": pa.array(["MIT, © 2017 Zalando SE"] * len(rows)),
         }
     )
     pq.write_table(table, path, compression="zstd", row_group_size=1024)
