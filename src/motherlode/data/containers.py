@@ -1,0 +1,316 @@
+"""Plans for files that hold many samples: tables of paths, Parquet, Arrow (as `datasets` saves), tar shards, idx pairs.
+
+Only footers, headers and text columns are read here. A container too damaged to plan becomes one partition of kind
+`broken`, which reads as one unreadable row, so that damage is counted like any other loss. A CSV of a million paths is
+parsed once here (about 2 s), which lets workers start anywhere in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
+
+from motherlode.data.source import PARTITION_BYTES, PARTITION_ROWS, Entry, Partition, Place, SourceOptions, cut
+from motherlode.errors import SourceError
+from motherlode.registry import did_you_mean
+from motherlode.storage import open_uri
+
+ROLES: dict[str, tuple[str, ...]] = {
+    "media": ("image", "img", "audio", "video", "media", "bytes", "content", "data", "png", "jpg"),
+    "path": ("file_name", "path", "file", "filename", "filepath", "file_path", "image_path", "image", "uri", "url"),
+    "label": ("label", "labels", "class", "category", "target", "fine_label", "cls", "class_name"),
+    "caption": ("caption", "text", "title", "description", "prompt"),
+    "licence": ("licence", "license", "rights"),
+}
+_MEDIA_FEATURES = frozenset({"Image", "Audio", "Video"})
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+def full_path(root: str, path: str) -> str:
+    """A relative path below a local root or a URL."""
+    return f"{root.rstrip('/')}/{path}" if "://" in root else os.path.join(root, path)
+
+
+def broken(place: Place, path: str, why: object) -> Partition:
+    """A partition that reads as one unreadable row."""
+    return Partition("broken", place.name, place.root, [(path, str(why))], num_rows=1)
+
+
+def plan_tables(place: Place, options: SourceOptions) -> Iterator[Partition]:
+    """CSV, TSV and JSON lines with a column of paths, relative to the table's folder.
+
+    Items: (path, size, stamp, label, caption, licence, ""), the same as a folder's.
+    """
+    tables = [e for e in place.entries() if e.suffix in (".csv", ".tsv", ".jsonl", ".ndjson")]
+    marked = [e for e in tables if e.path.rsplit("/", 1)[-1].startswith("metadata.")]
+    for entry in marked or tables:
+        folder = entry.path.rpartition("/")[0]
+        here = Place(place.name, full_path(place.root, folder) if folder else place.root)
+        yield from cut("files", here, _table_items(place, entry, options), trusted=options.trust_paths)
+
+
+def _table_items(place: Place, entry: Entry, options: SourceOptions) -> Iterator[tuple[tuple[Any, ...], int]]:
+    columns: dict[str, str] | None = None
+    wanted = {"path" if role == "media" else role: column for role, column in options.columns.items()}
+    where = full_path(place.root, entry.path)
+    with open_uri(where) as file:
+        for number, row in enumerate(_table_rows(file, entry, where)):
+            if columns is None:
+                columns = roles(list(row), wanted, where, need="path")
+            path = row.get(columns["path"])
+            values = (_text(row.get(columns.get(role, ""))) for role in ("label", "caption", "licence"))
+            name = path if isinstance(path, str) and path else f"{entry.path}#row={number}"
+            yield (name, 0 if name is path else -1, entry.stamp, *values, ""), PARTITION_BYTES // PARTITION_ROWS
+
+
+def _table_rows(file: IO[bytes], entry: Entry, where: str) -> Iterator[dict[str, Any]]:
+    """Rows of a table as dicts; a line that cannot be parsed becomes an empty row, counted as unreadable later."""
+    lines = (line.decode("utf-8", errors="replace").replace("\x00", "") for line in file)
+    if entry.suffix in _DELIMITERS:
+        reader = csv.DictReader(_without_mark(lines), delimiter=_DELIMITERS[entry.suffix])
+        while True:
+            try:
+                row = next(reader, None)
+            except csv.Error:
+                row = dict.fromkeys(reader.fieldnames or (), None)
+            if row is None:
+                return
+            yield row
+    first: list[str] = []
+    for line in _without_mark(lines):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            first = first or list(value)
+            yield value
+        elif first:
+            yield dict.fromkeys(first)
+        else:
+            raise SourceError("the first line of a JSON-lines file must be an object", where, "one {…} a line")
+
+
+def _without_mark(lines: Iterator[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield line.removeprefix("\ufeff") if number == 0 else line
+
+
+def plan_parquet(place: Place, options: SourceOptions) -> Iterator[Partition]:
+    """Parquet files with a column of media bytes, {bytes, path} structs, or paths.
+
+    Items: (file, stamp, row group, first row, end row), rows counted within the group.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for entry in place.entries():
+        if entry.suffix != ".parquet":
+            continue
+        where = full_path(place.root, entry.path)
+        try:
+            with open_uri(where) as file, pq.ParquetFile(file) as parquet:
+                columns, names = _columns_of(parquet.schema_arrow, options, where)
+                groups = [_group_size(parquet.metadata.row_group(g)) for g in range(parquet.num_row_groups)]
+        except (pa.ArrowException, OSError, ValueError) as error:
+            yield broken(place, entry.path, error)
+            continue
+        batch: list[tuple[Any, ...]] = []
+        num_rows = num_bytes = 0
+        for group, first, end, size in _ranges(groups):
+            batch.append((entry.path, entry.stamp, group, first, end))
+            num_rows, num_bytes = num_rows + end - first, num_bytes + size
+            if num_rows >= PARTITION_ROWS or num_bytes >= PARTITION_BYTES:
+                yield Partition("parquet", place.name, place.root, batch, columns, names, num_rows, num_bytes)
+                batch, num_rows, num_bytes = [], 0, 0
+        if batch:
+            yield Partition("parquet", place.name, place.root, batch, columns, names, num_rows, num_bytes)
+
+
+def _group_size(group: Any) -> tuple[int, int]:
+    return group.num_rows, group.total_byte_size
+
+
+def _ranges(groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:
+    """(group, first row, end row, bytes), each within the limits of a partition."""
+    for group, (num_rows, num_bytes) in enumerate(groups):
+        if not num_rows:
+            continue
+        row_bytes = max(num_bytes // num_rows, 1)
+        step = max(1, min(PARTITION_ROWS, PARTITION_BYTES // row_bytes))
+        for first in range(0, num_rows, step):
+            end = min(first + step, num_rows)
+            yield group, first, end, (end - first) * row_bytes
+
+
+def plan_arrow(place: Place, options: SourceOptions) -> Iterator[Partition]:
+    """Arrow files and streams, as `datasets` saves them.
+
+    Items: (file, stamp, first batch, end batch).
+    """
+    import pyarrow as pa
+
+    for entry in place.entries():
+        if entry.suffix not in (".arrow", ".feather"):
+            continue
+        where = full_path(place.root, entry.path)
+        try:
+            with open_uri(where) as file:
+                reader = open_arrow(file)
+                columns, names = _columns_of(reader.schema, options, where)
+                sizes = [(batch.num_rows, batch.nbytes) for batch in arrow_batches(reader)]
+        except (pa.ArrowException, OSError, ValueError) as error:
+            yield broken(place, entry.path, error)
+            continue
+        first = num_rows = num_bytes = 0
+        for number, (rows, size) in enumerate(sizes):
+            num_rows, num_bytes = num_rows + rows, num_bytes + size
+            if num_rows >= PARTITION_ROWS or num_bytes >= PARTITION_BYTES or number + 1 == len(sizes):
+                items = [(entry.path, entry.stamp, first, number + 1)]
+                yield Partition("arrow", place.name, place.root, items, columns, names, num_rows, num_bytes)
+                first, num_rows, num_bytes = number + 1, 0, 0
+
+
+def open_arrow(file: Any) -> Any:
+    """A reader of an Arrow file, of either of its two formats."""
+    import pyarrow as pa
+
+    magic = file.read(6)
+    file.seek(0)
+    return pa.ipc.open_file(file) if magic == b"ARROW1" else pa.ipc.open_stream(file)
+
+
+def arrow_batches(reader: Any) -> Iterator[Any]:
+    """Record batches of either format."""
+    if hasattr(reader, "num_record_batches"):
+        yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
+    else:
+        yield from reader
+
+
+def plan_tars(place: Place) -> Iterator[Partition]:
+    """Webdataset shards: files of one stem make a sample. One partition a shard, for a tar has no index.
+
+    Items: (file, stamp).
+    """
+    for entry in place.entries():
+        if entry.suffix in (".tar", ".tar.gz", ".tgz"):
+            yield Partition("tar", place.name, place.root, [(entry.path, entry.stamp)], num_bytes=entry.num_bytes)
+
+
+def plan_idx(place: Place) -> Iterator[Partition]:
+    """Idx arrays of samples, each with the idx of its labels when one of the matching name is there.
+
+    Items: (samples, labels or "", stamp, first row, end row).
+    """
+    from motherlode.data import idx
+
+    entries = {entry.path: entry for entry in place.entries()}
+    if len(place.only) == 1:
+        folder = Place(place.name, place.root)
+        entries |= {entry.path: entry for entry in folder.entries() if entry.path.count("/") == 0}
+    for path, entry in entries.items():
+        if place.only and path not in place.only:
+            continue
+        try:
+            shape = idx.read_shape(full_path(place.root, path))
+        except (OSError, EOFError, ValueError) as error:
+            if len(entries) == 1 or "idx" in path:
+                yield broken(place, path, error)
+            continue
+        if len(shape) < 3:
+            continue
+        labels = next((name for name in idx.label_names(path) if name in entries), "")
+        row_bytes = int(shape[1] * shape[2] * (shape[3] if len(shape) > 3 else 1)) or 1
+        step = max(1, min(PARTITION_ROWS, PARTITION_BYTES // row_bytes))
+        for first in range(0, shape[0], step):
+            end = min(first + step, shape[0])
+            item = (path, labels, entry.stamp, first, end)
+            size = row_bytes * (end - first)
+            yield Partition("idx", place.name, place.root, [item], num_rows=end - first, num_bytes=size)
+
+
+def roles(names: Sequence[str], wanted: Mapping[str, str], where: str, need: str) -> dict[str, str]:
+    """Which column plays which role: as the user says, else by its name.
+
+    Raises:
+        SourceError: a column the user names is not there, or none can play the role `need`.
+    """
+    for role, column in wanted.items():
+        if role not in ROLES:
+            raise SourceError("`columns` maps roles to columns", role, did_you_mean(role, list(ROLES)))
+        if column and column not in names:
+            raise SourceError(
+                f"the column for `{role}` must exist in {where}", column, did_you_mean(column, list(names))
+            )
+    lowered = {name.lower().strip(): name for name in names if name}
+    found = {
+        role: wanted[role] if role in wanted else next((lowered[n] for n in candidates if n in lowered), "")
+        for role, candidates in ROLES.items()
+    }
+    if not found.get(need):
+        raise SourceError(
+            f"a table must have a column of {'paths' if need == 'path' else 'media'}",
+            f"{where} has {', '.join(map(str, names)) or 'no columns'}",
+            f"name it: columns={{'{need}': '…'}}",
+        )
+    return {role: column for role, column in found.items() if column}
+
+
+def _columns_of(schema: Any, options: SourceOptions, where: str) -> tuple[dict[str, str], list[str]]:
+    """Roles of an Arrow schema's columns, and names of integer labels (from `datasets`' metadata, if any)."""
+    import pyarrow as pa
+
+    features = _features(schema)
+    wanted = dict(options.columns)
+    if "media" not in wanted:
+        binary = [f.name for f in schema if _holds_bytes(f.type)]
+        declared = [n for n, f in features.items() if isinstance(f, dict) and f.get("_type") in _MEDIA_FEATURES]
+        known = [name for name in ROLES["media"] if name in binary]
+        strings = {
+            f.name.lower(): f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)
+        }
+        paths = [strings[name] for name in ROLES["path"] if name in strings]
+        candidates = [n for n in declared if n in schema.names] + known + binary + paths
+        if not candidates:
+            raise SourceError(
+                "a table must have a column of media bytes or of paths",
+                f"{where} has {', '.join(schema.names)}",
+                "name it: columns={'media': '…'}",
+            )
+        wanted["media"] = candidates[0]
+    columns = roles(schema.names, wanted, where, need="media")
+    columns.pop("path", None)
+    for role in ("label", "caption", "licence"):
+        column = columns.get(role)
+        if column and (column == columns["media"] or pa.types.is_nested(schema.field(column).type)):
+            del columns[role]
+    label = features.get(columns.get("label", ""), {})
+    names = label.get("names") if isinstance(label, dict) and label.get("_type") == "ClassLabel" else None
+    return columns, list(names or [])
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """The feature types that `datasets` writes into a schema's metadata; empty where there are none."""
+    raw = (schema.metadata or {}).get(b"huggingface")
+    try:
+        return dict(json.loads(raw)["info"]["features"]) if raw else {}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _holds_bytes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or str(kind) == "binary_view")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)

@@ -1,0 +1,140 @@
+"""From part files to the columns that steps work on: ids, labels, sizes and fingerprints in memory, thumbnails on disk.
+
+Parts are mapped one at a time and their media are never touched, so the peak grows by about 100 bytes a row; the
+thumbnails (1.2 kB a row for images) go to one file that is mapped where two rows are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motherlode.data.parts import PartRecord, fixed, part_path, read_part
+from motherlode.data.step import Rows
+from motherlode.modality import Modality
+
+_FEATURE_ROWS = 4096
+
+
+@dataclass
+class _Names:
+    """Texts to small numbers, in order of first appearance."""
+
+    names: list[str] = field(default_factory=list)
+
+    def codes(self, column: Any, dtype: type[np.generic]) -> NDArray[Any]:
+        """Code of each value of an Arrow string array, -1 for null."""
+        encoded = column.dictionary_encode()
+        texts = encoded.dictionary.to_pylist()
+        known = {name: code for code, name in enumerate(self.names)}
+        for text in texts:
+            if text not in known:
+                known[text] = len(self.names)
+                self.names.append(text)
+        lookup = np.array([*(known[text] for text in texts), -1], dtype)
+        codes: NDArray[Any] = lookup[encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)]
+        return codes
+
+
+def gather(
+    parts: Path, records: Sequence[PartRecord], modality: Modality, *, num_sources: int, with_features: bool
+) -> Rows:
+    """Read the small columns of all parts.
+
+    Args:
+        parts: folder of the part files; `thumbs.bin` and `features.bin` are written beside them.
+        records: what the first pass returned, in order.
+        modality: computes features from thumbnails.
+        num_sources: a lone label from a lone source tells nothing apart, and is no label.
+        with_features: whether steps that need features will run.
+    """
+    import pyarrow.compute as pc
+
+    labels, reasons, steps = _Names(), _Names(), _Names()
+    found: dict[str, list[NDArray[Any]]] = {
+        name: [] for name in ("ids", "labels", "sizes", "reasons", "steps", "fingerprints")
+    }
+    thumbs_path, features_path = parts / "thumbs.bin", parts / "features.bin"
+    num_thumbs, thumb_bytes, num_features, num_columns = 0, 1, 1, 1
+    with thumbs_path.open("wb") as thumbs, features_path.open("wb") as features:
+        for record in records:
+            reader = read_part(part_path(parts, record.index))
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                found["ids"].append(fixed(batch.column("id"), np.dtype("V16")).reshape(-1).copy())
+                found["labels"].append(labels.codes(batch.column("label"), np.int32))
+                found["reasons"].append(reasons.codes(batch.column("reason"), np.int16))
+                found["steps"].append(steps.codes(batch.column("step"), np.int8))
+                found["sizes"].append(pc.binary_length(batch.column("media")).to_numpy().astype(np.int64))
+                fit = found["reasons"][-1] < 0
+                fingerprints = fixed(batch.column("fingerprint"), np.uint64)
+                found["fingerprints"].append(fingerprints[fit])
+                chosen = fixed(batch.column("thumb"), np.uint8)[fit]
+                thumbs.write(chosen.data)
+                num_thumbs, thumb_bytes, num_columns = num_thumbs + len(chosen), chosen.shape[1], fingerprints.shape[1]
+                if with_features and len(chosen):
+                    num_features = _write_features(features, chosen, modality)
+    reasons_N = _joined(found["reasons"], np.int16)
+    places_N = np.where(reasons_N < 0, np.cumsum(reasons_N < 0) - 1, -1).astype(np.int64)
+    label_names, labels_N = _sorted_labels(labels.names, _joined(found["labels"], np.int32))
+    if len(label_names) == 1 and num_sources == 1:
+        label_names, labels_N = [], np.full_like(labels_N, -1)
+    return Rows(
+        ids_N=_joined(found["ids"], np.dtype("V16")),
+        labels_N=labels_N,
+        label_names=label_names,
+        num_bytes_N=_joined(found["sizes"], np.int64),
+        places_N=places_N,
+        fingerprints_PK=np.concatenate([np.zeros((0, num_columns), np.uint64), *found["fingerprints"]]),
+        thumbs_PT=_mapped(thumbs_path, np.uint8, (num_thumbs, thumb_bytes)),
+        features_PD=_mapped(features_path, np.float32, (num_thumbs if with_features else 0, num_features)),
+        reasons_N=reasons_N,
+        steps_N=_joined(found["steps"], np.int8),
+        reason_names=reasons.names,
+        step_names=steps.names,
+    )
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorts "9" before "10" and "a2" before "a10"."""
+    key: list[tuple[int, int, str]] = []
+    digits = text = ""
+    for sign in name + "\0":
+        if sign.isdecimal() and sign.isascii():
+            digits += sign
+            continue
+        if digits:
+            key.append((0, int(digits), text))
+            digits = text = ""
+        text += sign
+    return [*key, (1, 0, text)]
+
+
+def _sorted_labels(names: list[str], codes_N: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int32]]:
+    ordered = sorted(names, key=natural_key)
+    lookup = np.array([*(ordered.index(name) for name in names), -1], np.int32)
+    return ordered, lookup[codes_N]
+
+
+def _write_features(file: Any, thumbs_BT: NDArray[np.uint8], modality: Modality) -> int:
+    num_features = 1
+    for start in range(0, len(thumbs_BT), _FEATURE_ROWS):
+        block = np.ascontiguousarray(modality.features(thumbs_BT[start : start + _FEATURE_ROWS]), np.float32)
+        file.write(block.data)
+        num_features = block.shape[1]
+    return num_features
+
+
+def _joined(pieces: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+    return np.concatenate(pieces) if pieces else np.zeros(0, dtype)
+
+
+def _mapped(path: Path, dtype: type[np.generic], shape: tuple[int, int]) -> NDArray[Any]:
+    if not shape[0]:
+        return np.zeros(shape, dtype)
+    return np.memmap(path, dtype, "r", shape=shape)

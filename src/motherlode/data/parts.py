@@ -1,0 +1,218 @@
+"""The first pass: a partition is read, cleaned, hashed and fingerprinted by one worker into one part file.
+
+A part is an Arrow file in the work folder: every raw row with its normal form, or with the reason it is dropped. It is
+renamed into place when whole and named with its hash in a record beside it, so a run killed at any instant takes up at
+the first part that is missing or does not match. Nothing but the record travels between processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from motherlode import registry, storage
+from motherlode.data.readers import HEADER_BYTES, Job, Row, read
+from motherlode.data.source import Partition
+from motherlode.data.step import CLEAN, READ
+from motherlode.errors import CorruptError
+from motherlode.modality import Examination, Modality
+
+KEPT_DROPPED_BYTES = 16 << 20
+"""A dropped file above this is kept as its first `HEADER_BYTES` only."""
+BOMB = "decompression_bomb"
+MEASURED = "measured."
+"""Prefix of the modality's own columns in a part."""
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """One partition to be turned into one part."""
+
+    index: int
+    partition: Partition
+    folder: str
+    modality: str
+    clean: Any
+    max_bytes: int
+
+    @property
+    def path(self) -> Path:
+        """Where the part goes."""
+        return part_path(Path(self.folder), self.index)
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """What is known of a part without opening it."""
+
+    index: int
+    num_rows: int
+    digest: str
+    reasons: dict[str, int]
+    notes: dict[str, int]
+
+
+def part_path(folder: Path, index: int) -> Path:
+    """The file of part `index`."""
+    return folder / f"{index:06d}.arrow"
+
+
+def once(path: Path, record_path: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Build a file unless an earlier run left it whole; return its record, which gains the file's `digest`.
+
+    Args:
+        path: the file; it appears only when complete.
+        record_path: JSON beside it, written last.
+        build: writes the file to the path given and returns its record.
+
+    Raises:
+        StorageError: the disk is full; the unfinished file is removed.
+    """
+    if path.is_file() and record_path.is_file():
+        try:
+            record: dict[str, Any] = storage.read_json(record_path)
+            if storage.hash_file(path) == record["digest"]:
+                return record
+        except (CorruptError, KeyError, TypeError):
+            pass
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        record = build(temporary)
+        record["digest"] = storage.hash_file(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise storage.explain(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    storage.write_json(record_path, record)
+    return record
+
+
+def make_part(task: PartTask) -> PartRecord:
+    """Read and clean a partition, or take the part an earlier run left if it is whole."""
+    modality: Modality = registry.find("modality", task.modality)
+
+    def build(path: Path) -> dict[str, Any]:
+        reasons: Counter[str] = Counter()
+        notes: Counter[str] = Counter()
+        num_rows = _write(path, examined(task, modality, reasons, notes), task.partition.source)
+        return {"index": task.index, "num_rows": num_rows, "reasons": dict(reasons), "notes": dict(notes)}
+
+    return PartRecord(**once(task.path, task.path.with_suffix(".json"), build))
+
+
+def examined(
+    task: PartTask, modality: Modality, reasons: Counter[str], notes: Counter[str], max_rows: int | None = None
+) -> Iterator[Any]:
+    """Record batches of the task's partition; `reasons` and `notes` are counted up as they pass."""
+    num_rows = 0
+    for chunk in read(Job(task.partition, modality, task.max_bytes)):
+        chunk = chunk[: None if max_rows is None else max_rows - num_rows]
+        batch, found = _examine(chunk, modality, task.clean, notes)
+        reasons.update(reason for reason in found if reason is not None)
+        yield batch
+        num_rows += len(chunk)
+        if max_rows is not None and num_rows >= max_rows:
+            return
+
+
+def read_part(path: Path) -> Any:
+    """A part as an Arrow reader over mapped memory: columns cost nothing until they are touched."""
+    import pyarrow as pa
+
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path)))
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptError("a part must be a whole Arrow file", str(path), "delete it and run again") from error
+
+
+def fixed(column: Any, dtype: Any) -> NDArray[Any]:
+    """A fixed-size binary Arrow array as a NumPy array of rows, without a copy."""
+    width = column.type.byte_width
+    flat = np.frombuffer(column.buffers()[1], np.uint8)
+    return flat[column.offset * width : (column.offset + len(column)) * width].reshape(len(column), width).view(dtype)
+
+
+def _write(path: Path, batches: Iterator[Any], source: str) -> int:
+    import pyarrow as pa
+
+    num_rows = 0
+    writer = None
+    with pa.OSFile(str(path), "wb") as sink:
+        for batch in batches:
+            if writer is None:
+                writer = pa.ipc.new_file(sink, batch.schema.with_metadata({"source": source}))
+            writer.write_batch(batch)
+            num_rows += int(batch.num_rows)
+        if writer is not None:
+            writer.close()
+    return num_rows
+
+
+def _examine(chunk: Sequence[Row], modality: Modality, clean: Any, notes: Counter[str]) -> tuple[Any, list[str | None]]:
+    fit = [place for place, row in enumerate(chunk) if row.reason is None]
+    found = modality.examine([chunk[place].media for place in fit], clean)
+    notes.update(found.notes)
+    media = [row.media for row in chunk]
+    reasons = [row.reason for row in chunk]
+    steps: list[str | None] = [None if row.reason is None else READ for row in chunk]
+    for place, normal, reason in zip(fit, found.media, found.reasons):
+        media[place], reasons[place] = normal, reason
+        if reason is not None:
+            steps[place] = CLEAN
+    for place, reason in enumerate(reasons):
+        if reason is not None and (reason == BOMB or len(media[place]) > KEPT_DROPPED_BYTES):
+            media[place] = media[place][:HEADER_BYTES]
+    return _batch(chunk, fit, media, reasons, steps, found), reasons
+
+
+def _batch(
+    chunk: Sequence[Row],
+    fit: list[int],
+    media: list[bytes],
+    reasons: list[str | None],
+    steps: list[str | None],
+    found: Examination,
+) -> Any:
+    import pyarrow as pa
+
+    digest = xxhash.xxh3_128_digest
+    columns: dict[str, Any] = {
+        "uri": pa.array([row.uri for row in chunk], pa.string()),
+        "media": pa.array(media, pa.binary()),
+        "reason": pa.array(reasons, pa.string()),
+        "step": pa.array(steps, pa.string()),
+        "detail": pa.array([row.detail for row in chunk], pa.string()),
+        "label": pa.array([row.label for row in chunk], pa.string()),
+        "caption": pa.array([row.caption for row in chunk], pa.string()),
+        "licence": pa.array([row.licence for row in chunk], pa.string()),
+        "id": pa.array([digest(item) for item in media], pa.binary(16)),
+        "fingerprint": _scattered(found.fingerprints_NK, fit, len(chunk)),
+        "thumb": _scattered(found.thumbs_NT, fit, len(chunk)),
+    }
+    for name, values in found.columns.items():
+        whole = np.zeros(len(chunk), values.dtype)
+        whole[fit] = values
+        columns[MEASURED + name] = pa.array(whole.tolist() if whole.dtype.kind == "U" else whole)
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _scattered(values_FD: NDArray[Any], fit: list[int], num_rows: int) -> Any:
+    """Rows of an array as fixed-size binary, zero where a row was not examined."""
+    import pyarrow as pa
+
+    whole = values_FD
+    if len(fit) != num_rows:
+        whole = np.zeros((num_rows, values_FD.shape[1]), values_FD.dtype)
+        whole[fit] = values_FD
+    whole = np.ascontiguousarray(whole)
+    width = whole.shape[1] * whole.itemsize
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), num_rows, [None, pa.py_buffer(whole)])

@@ -1,0 +1,389 @@
+"""`prepare`: raw files to a measured dataset, shard by shard, resumable at any instant.
+
+Three passes: every partition is read and cleaned into a part (in parallel); steps decide over the columns of all rows
+(in one process); shards are written from the parts (in parallel). Work lies in a hidden folder beside `out` until the
+finished dataset is renamed into place, so it needs about twice the room of the data for a while. A run that was killed
+takes up at the first part or shard that is not whole, and ends in the same bytes; so does any number of workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import xxhash
+from pydantic import Field, field_validator
+
+from motherlode import registry, storage
+from motherlode.data import step as steps_of
+from motherlode.data.dataset import FACTS, FORMAT, Dataset, dataset_id
+from motherlode.data.gather import gather
+from motherlode.data.parts import PartRecord, PartTask, make_part
+from motherlode.data.source import Kind, Labels, Partition, SourceOptions, plan
+from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, Progress, Rows, Step, StepCount, silent
+from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, Outliers, Split
+from motherlode.data.write import Shape, make_shard, plan_shards, save_decisions
+from motherlode.errors import DatasetError
+from motherlode.execute import map_ordered, num_cores
+from motherlode.modality import Modality
+from motherlode.recipe import Strict, parse
+
+REQUEST = "prepare.json"
+_IN_PROCESS_BYTES = 1 << 20
+"""Sources smaller than this are not worth the start of worker processes (about half a second)."""
+
+Choice = Literal["drop", "report", "off"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class PrepareOptions(Strict):
+    """Everything `prepare` can be told."""
+
+    source: str | list[str] | dict[str, str] = Field(
+        description="folder, file, glob or URL; a list of them; or names and paths"
+    )
+    modality: str = Field("image", description="what a sample is")
+    out: str = Field(description="folder of the dataset to make")
+    kind: Kind = Field("auto", description="how to read the source, where its files leave a doubt")
+    labels: Labels = Field(
+        "auto", description="labels of a folder's files: auto or top, the first sub-folder; parent, the last; or none"
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="columns of tables by role: media, label, caption, licence; '' for none"
+    )
+    licence: str | None = Field(None, description="licence of rows that do not name their own")
+    trust_paths: bool = Field(False, description="let paths found in tables leave the table's folder")
+    max_bytes: int = Field(256 << 20, ge=1, description="files above this are dropped unread: too_large")
+    clean: dict[str, Any] = Field(default_factory=dict, description="thresholds and normal form of the modality")
+    near_duplicates: Choice = Field("drop", description="rows that look alike: drop all but one, report only, or off")
+    outliers: Choice = Field("drop", description="rows far from all others: drop, report, or off")
+    label_errors: Choice = Field("report", description="labels that the neighbours contradict: drop, report, or off")
+    min_label_rows: int = Field(1, ge=1, description="labels with fewer rows are dropped: rare_label")
+    max_label_rows: int | None = Field(None, ge=1, description="rows beyond this many a label are dropped at random")
+    heldout: float = Field(0.1, ge=0, lt=1, description="share of rows held out")
+    augment: int = Field(1, ge=1, le=100, description="make train this many times as large with altered copies: 3x")
+    augment_policy: tuple[str, ...] = Field((), description="alterations to choose from; default: the modality's own")
+    seed: int = Field(0, ge=0, description="decides the split, the caps and the alterations")
+    workers: int | None = Field(None, ge=1, description="processes; default: one a core")
+    on: Literal["local", "ray"] = Field("local", description="where the work is done")
+    overwrite: bool = Field(False, description="replace a dataset that was made from something else")
+
+    @field_validator("near_duplicates", "outliers", "label_errors", mode="before")
+    @classmethod
+    def _booleans_are_choices(cls, value: object, info: Any) -> object:
+        if isinstance(value, bool):
+            return ("report" if info.field_name == "label_errors" else "drop") if value else "off"
+        return value
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _times(cls, value: object) -> object:
+        return value.strip().lower().removesuffix("x") if isinstance(value, str) else value
+
+    def request(self) -> dict[str, Any]:
+        """The options that decide the result: not where it goes, nor who does the work."""
+        return self.model_dump(mode="json", exclude={"out", "workers", "on", "overwrite"})
+
+    def source_options(self) -> SourceOptions:
+        """The part of the options that sources read."""
+        return SourceOptions(self.kind, self.labels, self.columns, self.trust_paths)
+
+
+def prepare(
+    source: Any,
+    *,
+    modality: str = "image",
+    out: str | Path,
+    progress: Progress = silent,
+    **options: Any,
+) -> Dataset:
+    """Turn raw files into a dataset at `out`; resumes by itself, and returns at once what is already there.
+
+    Args:
+        source: folder, file, glob or URL; a list of them; or a mapping of names to them.
+        modality: what a sample is.
+        out: the dataset's folder.
+        progress: told how far the work has come.
+        options: further fields of `PrepareOptions`.
+
+    Raises:
+        RecipeError: an option is unknown or out of range.
+        SourceError: the source is missing, empty or of no known kind.
+        DatasetError: `out` holds another dataset, or no row was fit.
+        StorageError: the disk is full or not writable; nothing that was there is touched, and a rerun takes up.
+    """
+    return run(parse_options(source, modality=modality, out=out, **options), progress)
+
+
+def parse_options(source: Any, **options: Any) -> PrepareOptions:
+    """Typed options from what a caller gives; paths may be `Path`s."""
+    if isinstance(source, Mapping):
+        named: Any = {str(name): str(path) for name, path in source.items()}
+    else:
+        named = str(source) if isinstance(source, str | Path) else [str(item) for item in source]
+    return parse(PrepareOptions, {**options, "source": named, "out": str(options["out"])}, where="prepare")
+
+
+def run(options: PrepareOptions, progress: Progress = silent) -> Dataset:
+    """`prepare` with typed options."""
+    modality: Modality = registry.find("modality", options.modality)
+    clean = parse(modality.Options, options.clean, where="clean")
+    out = Path(options.out)
+    if out.exists():
+        earlier = _earlier(out, options, modality)
+        if earlier is not None:
+            return earlier
+    work = out.absolute().parent / f".{out.name}.work"
+    with storage.lock(work):
+        planned = _plan_to_disk(options, modality, work)
+        dataset = _Work(options, modality, clean, work, planned, progress).run()
+        _commit(work / "dataset", out)
+    shutil.rmtree(work, ignore_errors=True)
+    return Dataset(
+        out, dataset.facts, verified=[shard["path"] for name in SPLITS for shard in dataset.facts["shards"][name]]
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A source's partitions, one JSON line each on disk."""
+
+    path: Path
+    digest: str
+    num_partitions: int
+    num_bytes: int
+    sources: tuple[str, ...]
+    ignored: dict[str, int]
+
+    def partitions(self) -> Iterator[Partition]:
+        """Read back, one at a time."""
+        with self.path.open(encoding="utf-8") as file:
+            for line in file:
+                yield Partition(**json.loads(line))
+
+
+def _planned_lines(
+    options: PrepareOptions, modality: Modality, ignored: Counter[str]
+) -> Iterator[tuple[Partition, str]]:
+    planned = plan(options.source, modality.suffixes, options.source_options())
+    for partition in planned.partitions:
+        yield partition, json.dumps(partition.as_dict(), ensure_ascii=False) + "\n"
+    ignored.update(planned.ignored)
+
+
+def _request_digest(options: PrepareOptions, state: Any) -> str:
+    """Equal digests give equal datasets: the options, and the names, sizes and times of what is read."""
+    state.update(json.dumps([FORMAT, options.request()], sort_keys=True).encode())
+    return str(state.hexdigest())
+
+
+def _plan_to_disk(options: PrepareOptions, modality: Modality, work: Path) -> _Plan:
+    """Write the plan; forget the work of another request."""
+    state, ignored = xxhash.xxh3_128(), Counter[str]()
+    sources: dict[str, None] = {}
+    num_partitions = num_bytes = 0
+    path = work / "plan.jsonl"
+    with (
+        storage.atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        for partition, line in _planned_lines(options, modality, ignored):
+            file.write(line)
+            state.update(line.encode("utf-8", errors="surrogateescape"))
+            sources[partition.source] = None
+            num_partitions, num_bytes = num_partitions + 1, num_bytes + partition.num_bytes
+    digest = _request_digest(options, state)
+    request = work / "request.json"
+    if not request.is_file() or storage.read_json(request) != digest:
+        for name in ("parts", "decisions", "dataset"):
+            shutil.rmtree(work / name, ignore_errors=True)
+        storage.write_json(request, digest)
+    return _Plan(path, digest, num_partitions, num_bytes, tuple(sources), dict(sorted(ignored.items())))
+
+
+def _earlier(out: Path, options: PrepareOptions, modality: Modality) -> Dataset | None:
+    """The dataset at `out` when it answers this very request; None when it is to be made anew.
+
+    Raises:
+        DatasetError: `out` holds something else, and `overwrite` is off.
+    """
+    request = out / REQUEST
+    if request.is_file() and (out / FACTS).is_file():
+        state = xxhash.xxh3_128()
+        for _, line in _planned_lines(options, modality, Counter()):
+            state.update(line.encode("utf-8", errors="surrogateescape"))
+        if storage.read_json(request).get("digest") == _request_digest(options, state):
+            return Dataset.open(out)
+        if options.overwrite:
+            return None
+        raise DatasetError(
+            "the folder holds a dataset made from another source or with other options",
+            str(out),
+            "choose another out, or overwrite",
+        )
+    if out.is_dir() and not any(out.iterdir()):
+        return None
+    raise DatasetError("out must be a new folder or a dataset", str(out), "choose another out; nothing was touched")
+
+
+def _commit(built: Path, out: Path) -> None:
+    """Move the finished folder to `out`, with its manifest, all at once."""
+    for orphan in out.absolute().parent.glob(f".{out.name}.*.tmp"):
+        shutil.rmtree(orphan, ignore_errors=True)
+    with storage.atomic_folder(out) as temporary:
+        temporary.rmdir()
+        os.replace(built, temporary)
+
+
+@dataclass
+class _Work:
+    """One `prepare` under way."""
+
+    options: PrepareOptions
+    modality: Modality
+    clean: Any
+    work: Path
+    plan: _Plan
+    progress: Progress
+
+    def run(self) -> Dataset:
+        records = self._read()
+        rows = self._gather(records)
+        counts = self._decide(rows)
+        facts = self._write(rows, records, counts)
+        return self._finish(facts)
+
+    def _read(self) -> list[PartRecord]:
+        """First pass."""
+        parts = self.work / "parts"
+        parts.mkdir(exist_ok=True)
+        tasks = (
+            PartTask(index, partition, str(parts), self.modality.name, self.clean, self.options.max_bytes)
+            for index, partition in enumerate(self.plan.partitions())
+        )
+        counts: Counter[str] = Counter()
+        records = []
+        self.progress("read and clean", 0, self.plan.num_partitions, counts)
+        for record in self._map(make_part, tasks, self.plan.num_partitions):
+            records.append(record)
+            counts.update({"rows": record.num_rows, **record.reasons})
+            self.progress("read and clean", len(records), self.plan.num_partitions, counts)
+        return records
+
+    def _gather(self, records: list[PartRecord]) -> Rows:
+        needs = self.options.outliers != "off" or self.options.label_errors != "off"
+        rows = gather(
+            self.work / "parts", records, self.modality, num_sources=len(self.plan.sources), with_features=needs
+        )
+        rows.facts["notes"] = dict(sum((Counter(record.notes) for record in records), Counter()))
+        return rows
+
+    def _decide(self, rows: Rows) -> list[StepCount]:
+        """Second pass."""
+        steps = self._steps()
+        for number, step in enumerate(steps):
+            self.progress(step.name, number, len(steps), {"rows": len(rows.alive)})
+            step.run(rows)
+        self.progress("decided", len(steps), len(steps), {"rows": len(rows.alive)})
+        rows.splits_N[rows.reasons_N >= 0] = DROPPED
+        listed = [(READ, "read the files"), (CLEAN, "decode, check and bring to the normal form")]
+        counts = steps_of.ledger(rows, listed + [(step.name, step.does) for step in steps])
+        if not len(rows.alive):
+            reasons = steps_of.dropped_by_reason(counts)
+            raise DatasetError(
+                "at least one row must be fit",
+                ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items()),
+                "loosen the thresholds under `clean`, or look at the source",
+            )
+        return counts
+
+    def _steps(self) -> list[Step]:
+        chosen = self.options
+        steps: list[Step] = [ExactDuplicates()]
+        if chosen.near_duplicates != "off":
+            steps.append(NearDuplicates(self.modality, keep=chosen.near_duplicates == "report"))
+        if chosen.outliers != "off":
+            steps.append(Outliers(drop=chosen.outliers == "drop"))
+        if chosen.label_errors != "off":
+            steps.append(LabelErrors(drop=chosen.label_errors == "drop"))
+        return [
+            *steps,
+            LabelSizes(chosen.min_label_rows, chosen.max_label_rows, chosen.seed),
+            Split(chosen.heldout, chosen.seed),
+        ]
+
+    def _write(self, rows: Rows, records: list[PartRecord], counts: list[StepCount]) -> dict[str, Any]:
+        """Last pass; returns the facts of the dataset."""
+        decisions = self.work / "decisions"
+        save_decisions(rows, decisions)
+        shape = Shape(
+            str(self.work / "parts"),
+            str(decisions),
+            str(self.work / "dataset"),
+            self.modality.column,
+            tuple(rows.label_names),
+            tuple(rows.reason_names),
+            tuple(rows.step_names),
+            self.options.licence,
+        )
+        tasks = plan_shards(rows, records, shape)
+        shards: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
+        self.progress("write", 0, len(tasks), {})
+        for done, record in enumerate(self._map(make_shard, tasks, len(tasks)), start=1):
+            size = (self.work / "dataset" / record["path"]).stat().st_size
+            shards[record["path"].split("/")[0]].append(
+                {
+                    "path": record["path"],
+                    "rows": record["rows"],
+                    "media_bytes": record["media_bytes"],
+                    "file_bytes": size,
+                }
+            )
+            self.progress("write", done, len(tasks), {})
+        alive = rows.alive
+        return {
+            "format": FORMAT,
+            "id": dataset_id(rows.label_names, rows.ids_N[alive], rows.labels_N[alive], rows.splits_N[alive]),
+            "modality": self.modality.name,
+            "column": self.modality.column,
+            "labels": rows.label_names,
+            "in": len(rows),
+            "kept": len(alive),
+            "dropped": steps_of.dropped_by_reason(counts),
+            "augmented": 0,
+            "steps": [count.as_dict() for count in counts],
+            "warnings": [count.warning for count in counts if count.warning],
+            "shards": shards,
+            "sources": list(self.plan.sources),
+            "ignored": self.plan.ignored,
+            "findings": rows.facts,
+        }
+
+    def _finish(self, facts: dict[str, Any]) -> Dataset:
+        built = self.work / "dataset"
+        held = {name: sum(shard["rows"] for shard in facts["shards"][name]) for name in SPLITS}
+        steps_of.check_sum(facts["in"] + facts["augmented"], held["train"] + held["heldout"], held["dropped"])
+        storage.write_json(built / FACTS, facts)
+        storage.write_json(built / REQUEST, {"digest": self.plan.digest, "options": self.options.request()})
+        return Dataset(built, facts, verified=[shard["path"] for name in SPLITS for shard in facts["shards"][name]])
+
+    def _map(self, function: Callable[[Item], Result], tasks: Iterable[Item], num_tasks: int) -> Iterator[Result]:
+        workers = min(self.options.workers or num_cores(), num_tasks)
+        if self.plan.num_bytes <= _IN_PROCESS_BYTES and self.options.on == "local":
+            workers = 1
+        try:
+            yield from map_ordered(function, tasks, workers=workers, on=self.options.on)
+        except BrokenProcessPool as error:
+            raise DatasetError(
+                "worker processes must stay alive",
+                f"one of {workers} died, most likely for want of memory",
+                "run it again with fewer workers: it takes up where it stopped",
+            ) from error

@@ -1,0 +1,183 @@
+"""The steps that look across rows: duplicates, outliers, label errors, sizes of labels, the split.
+
+Each sees only what the one before it let through, so an outlier among copies counts once. Exact duplicates go first
+because they are nearly free (a sort of 16-byte hashes), and spare the rest the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motherlode.data import dedupe, outliers
+from motherlode.data.split import hash_units, hold_out
+from motherlode.data.step import HELDOUT, TRAIN, Rows
+from motherlode.modality import Modality
+
+_PAIR_BLOCK = 8192
+
+
+@dataclass(frozen=True)
+class ExactDuplicates:
+    """Keeps the first of the rows whose normal forms are equal byte for byte."""
+
+    name: str = "exact duplicates"
+    does: str = "keep one of the rows whose normal forms are equal byte for byte"
+
+    def run(self, rows: Rows) -> None:
+        """Drop all but the first; labels that disagree make the first a suspect."""
+        alive = rows.alive
+        _, first_U, unique_A = np.unique(rows.ids_N[alive], return_index=True, return_inverse=True)
+        kept_A = alive[first_U[unique_A.reshape(-1)]]
+        copies = alive != kept_A
+        rows.duplicates_N[alive[copies]] = kept_A[copies]
+        conflicts = np.unique(kept_A[rows.labels_N[alive] != rows.labels_N[kept_A]])
+        rows.suspects_N[conflicts] = True
+        rows.facts["label_conflicts"] = len(conflicts)
+        rows.drop(alive[copies], "exact_duplicate", self.name)
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """Finds rows that look alike and keeps one of each set, or keeps all and notes the sets."""
+
+    modality: Modality
+    keep: bool = False
+    name: str = "near duplicates"
+    does: str = "keep one of the rows that look alike (fingerprints propose, thumbnails decide)"
+
+    def run(self, rows: Rows) -> None:
+        """Cluster, and drop all but the first of each cluster unless told to keep them."""
+        alive = rows.alive
+        places = rows.places_N[alive]
+
+        def similarity(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
+            found = np.empty(len(first), np.float32)
+            for start in range(0, len(first), _PAIR_BLOCK):
+                block = slice(start, start + _PAIR_BLOCK)
+                found[block] = self.modality.similarity(
+                    rows.thumbs_PT[places[first[block]]], rows.thumbs_PT[places[second[block]]]
+                )
+            return found
+
+        found = dedupe.near_duplicates(
+            rows.fingerprints_PK[places], similarity, max_bits=self.modality.max_bits, threshold=self.modality.similar
+        )
+        kept_A = alive[found.cluster_N]
+        rows.clusters_N[alive] = kept_A
+        copies = alive != kept_A
+        rows.facts["near_duplicates"] = {
+            "candidate_pairs": found.num_candidates,
+            "verified_pairs": found.num_verified,
+            "clusters": len(np.unique(kept_A[copies])),
+            "rows_beyond_the_first": int(copies.sum()),
+        }
+        if not self.keep:
+            rows.duplicates_N[alive[copies]] = kept_A[copies]
+            rows.drop(alive[copies], "near_duplicate", self.name)
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Scores rows by their distance to their nearest neighbours."""
+
+    drop: bool = True
+    name: str = "outliers"
+    does: str = "drop rows far from all others in feature space"
+
+    def run(self, rows: Rows) -> None:
+        """Score every row; drop those flagged unless told only to report."""
+        alive = rows.alive
+        score_A = outliers.knn_outliers(rows.features_PD[rows.places_N[alive]])
+        rows.outliers_N[alive] = score_A
+        flagged = alive[outliers.is_outlier(score_A)]
+        rows.facts["outliers"] = len(flagged)
+        if self.drop:
+            rows.drop(flagged, "outlier", self.name)
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """Suspects labels that a row's neighbours contradict."""
+
+    drop: bool = False
+    name: str = "label errors"
+    does: str = "suspect labels that the nearest neighbours contradict"
+
+    def run(self, rows: Rows) -> None:
+        """Mark suspects; drop them only if told to."""
+        if len(rows.label_names) > 1:
+            alive = rows.alive
+            flags_A = outliers.label_errors(
+                rows.features_PD[rows.places_N[alive]], rows.labels_N[alive].astype(np.int64)
+            )
+            rows.suspects_N[alive[flags_A]] = True
+        suspects = rows.alive[rows.suspects_N[rows.alive]]
+        rows.facts["label_suspects"] = len(suspects)
+        if self.drop:
+            rows.drop(suspects, "label_error", self.name)
+
+
+@dataclass(frozen=True)
+class LabelSizes:
+    """Drops rows without a label where others have one, and labels too rare; caps labels too common."""
+
+    least: int
+    most: int | None
+    seed: int
+    name: str = "labels"
+    does: str = "drop rows without a label, and labels with too few rows; cap those with too many"
+
+    def run(self, rows: Rows) -> None:
+        """Drop by label; renumber the labels that remain."""
+        if not rows.label_names:
+            return
+        alive = rows.alive
+        rows.drop(alive[rows.labels_N[alive] < 0], "unlabelled", self.name)
+        alive = rows.alive
+        counts_L = np.bincount(rows.labels_N[alive], minlength=len(rows.label_names))
+        rows.drop(alive[counts_L[rows.labels_N[alive]] < self.least], "rare_label", self.name)
+        if self.most is not None:
+            alive = rows.alive
+            draw_A = hash_units(rows.ids_N[alive], self.seed)
+            for label in np.flatnonzero(counts_L > self.most):
+                members = np.flatnonzero(rows.labels_N[alive] == label)
+                order = np.argsort(draw_A[members], kind="stable")
+                rows.drop(alive[members[order[self.most :]]], "over_label_cap", self.name)
+        self._renumber(rows)
+
+    def _renumber(self, rows: Rows) -> None:
+        """Forget labels that no row is left with; a dropped row keeps its label's name in its part."""
+        left = np.unique(rows.labels_N[rows.alive])
+        lookup = np.full(len(rows.label_names) + 1, -1, np.int32)
+        lookup[left] = np.arange(len(left), dtype=np.int32)
+        rows.labels_N = lookup[rows.labels_N]
+        rows.label_names = [rows.label_names[label] for label in left]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Puts every row on one side; near-duplicates together."""
+
+    share: float
+    seed: int
+    name: str = "split"
+    does: str = "put each row in train or held-out by its content; look-alikes on one side"
+
+    def run(self, rows: Rows) -> None:
+        """Set `splits_N` of the rows that are in."""
+        alive = rows.alive
+        if not len(alive):
+            return
+        leaders, unit_A = np.unique(rows.clusters_N[alive], return_inverse=True)
+        unit_A = unit_A.reshape(-1)
+        order = np.lexsort((rows.ids_N[alive], unit_A))
+        smallest_U = alive[order[np.searchsorted(unit_A[order], np.arange(len(leaders)))]]
+        held_U = hold_out(rows.ids_N[smallest_U], rows.labels_N[smallest_U], self.share, self.seed)
+        rows.splits_N[alive] = np.where(held_U[unit_A], HELDOUT, TRAIN)
+
+
+Choice = Literal["drop", "report", "off"]

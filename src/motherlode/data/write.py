@@ -1,0 +1,234 @@
+"""The last pass: decisions are known, and each worker writes whole Parquet shards from the parts.
+
+A shard is a run of rows of one split, at most `SHARD_ROWS` or about `SHARD_BYTES`. Media pass from mapped memory to
+the file uncompressed and untouched; the other columns are zstd. The schema carries the feature types that `datasets`
+reads, so the folder loads there with images and class names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motherlode.data.parts import MEASURED, PartRecord, once, part_path, read_part
+from motherlode.data.step import DROPPED, SPLITS, Rows
+
+SHARD_ROWS = 16_384
+SHARD_BYTES = 128 << 20
+GROUP_ROWS = 1024
+_DECISIONS = ("ids", "labels", "reasons", "steps", "duplicates", "clusters", "suspects", "outliers", "splits")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all shards of a dataset have in common."""
+
+    parts: str
+    decisions: str
+    out: str
+    column: str
+    label_names: tuple[str, ...]
+    reason_names: tuple[str, ...]
+    step_names: tuple[str, ...]
+    licence: str | None
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard: the rows of a split between two global row numbers.
+
+    Args:
+        parts: (index, global number of its first row) of the parts that hold them.
+    """
+
+    shape: Shape
+    split: int
+    index: int
+    first: int
+    end: int
+    parts: tuple[tuple[int, int], ...]
+
+    @property
+    def name(self) -> str:
+        """Path within the dataset."""
+        return f"{SPLITS[self.split]}/{self.index:05d}.parquet"
+
+
+def save_decisions(rows: Rows, folder: Path) -> None:
+    """Put what the steps decided where workers can map it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _DECISIONS:
+        np.save(folder / f"{name}.npy", getattr(rows, f"{name}_N"))
+
+
+def plan_shards(rows: Rows, records: Sequence[PartRecord], shape: Shape) -> list[ShardTask]:
+    """Cut each split into shards; every split has at least one, if empty."""
+    starts = np.cumsum([0, *(record.num_rows for record in records)])
+    tasks = []
+    for split in range(len(SPLITS)):
+        members = np.flatnonzero(rows.splits_N == split)
+        ends_M = np.cumsum(rows.num_bytes_N[members])
+        start = index = 0
+        while start < len(members) or not index:
+            full = np.searchsorted(ends_M, (ends_M[start - 1] if start else 0) + SHARD_BYTES) + 1
+            stop = min(start + SHARD_ROWS, int(full), len(members))
+            first, end = (int(members[start]), int(members[stop - 1]) + 1) if stop > start else (0, 0)
+            low, high = np.searchsorted(starts, first, "right") - 1, np.searchsorted(starts, end, "left")
+            held = tuple((records[part].index, int(starts[part])) for part in range(int(low), int(high)))
+            tasks.append(ShardTask(shape, split, index, first, end, held or ((records[0].index, 0),)))
+            start, index = stop, index + 1
+    return tasks
+
+
+def make_shard(task: ShardTask) -> dict[str, Any]:
+    """Write a shard, or take the one an earlier run left if it is whole; returns {path, rows, media_bytes, digest}."""
+    path = Path(task.shape.out) / task.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record_path = Path(task.shape.decisions) / task.name.replace("/", "-").replace(".parquet", ".json")
+    return once(path, record_path, lambda temporary: _write(temporary, task))
+
+
+def _write(path: Path, task: ShardTask) -> dict[str, Any]:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    num_rows = num_bytes = 0
+    writer = None
+    try:
+        for table in _tables(task):
+            if writer is None:
+                writer = pq.ParquetWriter(path, table.schema, **_layout(table.schema, task.shape.column))
+            if table.num_rows:
+                writer.write_table(table, row_group_size=GROUP_ROWS)
+                num_rows += table.num_rows
+                media = pc.struct_field(table.column(task.shape.column), "bytes")
+                num_bytes += int(pc.sum(pc.binary_length(media)).as_py() or 0)
+    finally:
+        if writer is not None:
+            writer.close()
+    return {"path": task.name, "rows": num_rows, "media_bytes": num_bytes}
+
+
+def _layout(schema: Any, column: str) -> dict[str, Any]:
+    """Parquet settings: media as they are; texts that repeat as dictionaries; statistics of small columns only."""
+    leaves = [name for name in schema.names if name != column]
+    unique = {"id", "cluster", "parent", "duplicate_of", "caption", "detail"}
+    texts = [name for name in leaves if str(schema.field(name).type) == "string" and name not in unique]
+    codecs = dict.fromkeys([*leaves, f"{column}.path"], "zstd") | {f"{column}.bytes": "none"}
+    return {"compression": codecs, "use_dictionary": texts, "write_statistics": leaves}
+
+
+def _tables(task: ShardTask) -> Iterator[Any]:
+    """The chosen rows, one table a record batch of the parts; at least one, which may be empty."""
+    folder = Path(task.shape.decisions)
+    decisions = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _DECISIONS}
+    for index, start in task.parts:
+        reader = read_part(part_path(Path(task.shape.parts), index))
+        source = (reader.schema.metadata or {}).get(b"source", b"").decode()
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            low, high = max(task.first, start), min(task.end, start + batch.num_rows)
+            if low < high:
+                chosen = np.flatnonzero(np.asarray(decisions["splits"][low:high]) == task.split) + low
+            else:
+                chosen = np.zeros(0, np.int64)
+            if len(chosen) or task.first == task.end:
+                yield _table(task, batch, chosen - start, {n: d[chosen] for n, d in decisions.items()}, source, folder)
+            if task.first == task.end:
+                return
+            start += batch.num_rows
+
+
+def _table(
+    task: ShardTask, batch: Any, places: NDArray[np.int64], decided: dict[str, NDArray[Any]], source: str, folder: Path
+) -> Any:
+    """Rows of one split, in the columns of the dataset."""
+    import pyarrow as pa
+
+    shape, num_rows = task.shape, len(places)
+    taken = batch.select([n for n in batch.schema.names if n not in ("fingerprint", "thumb", "id")]).take(places)
+    ids = np.load(folder / "ids.npy", mmap_mode="r")
+    licences = taken.column("licence")
+    if shape.licence is not None:
+        licences = licences.fill_null(shape.licence)
+    columns: dict[str, Any] = {
+        "id": hex_ids(decided["ids"]),
+        shape.column: media_struct(taken.column("media"), taken.column("uri")),
+        "label": taken.column("label")
+        if task.split == DROPPED
+        else pa.array(decided["labels"], pa.int64(), mask=decided["labels"] < 0),
+        "caption": taken.column("caption"),
+        "licence": licences,
+        "source": pa.array([source] * num_rows, pa.string()),
+    }
+    if task.split == DROPPED:
+        columns |= {
+            "reason": _named(decided["reasons"], shape.reason_names),
+            "step": _named(decided["steps"], shape.step_names),
+            "detail": taken.column("detail"),
+            "duplicate_of": _ids_at(ids, decided["duplicates"]),
+        }
+    else:
+        columns |= {
+            "cluster": _ids_at(ids, decided["clusters"]),
+            "label_suspect": pa.array(decided["suspects"]),
+            "outlier": pa.array(decided["outliers"], mask=np.isnan(decided["outliers"])),
+            "parent": pa.nulls(num_rows, pa.string()),
+            "transformation": pa.nulls(num_rows, pa.string()),
+        }
+    for name in taken.schema.names:
+        if name.startswith(MEASURED):
+            columns[name.removeprefix(MEASURED)] = taken.column(name)
+    table = pa.table(columns)
+    names = () if task.split == DROPPED else shape.label_names
+    return table.replace_schema_metadata(features_metadata(table.schema, shape.column, names))
+
+
+def hex_ids(ids_N: NDArray[np.void]) -> Any:
+    """16-byte ids as an Arrow array of 32 hex digits, without a Python object a row."""
+    import pyarrow as pa
+
+    text = np.ascontiguousarray(ids_N).tobytes().hex().encode()
+    ends = np.arange(len(ids_N) + 1, dtype=np.int32) * 32
+    return pa.StringArray.from_buffers(len(ids_N), pa.py_buffer(ends), pa.py_buffer(text))
+
+
+def media_struct(media: Any, paths: Any) -> Any:
+    """The struct {bytes, path} that readers of media columns expect."""
+    import pyarrow as pa
+
+    return pa.StructArray.from_arrays([media, paths], names=["bytes", "path"])
+
+
+def features_metadata(schema: Any, column: str, label_names: Sequence[str]) -> dict[str, str]:
+    """Schema metadata in which `datasets` finds the types of the columns."""
+    features: dict[str, Any] = {}
+    for name, kind in zip(schema.names, schema.types):
+        features[name] = {"dtype": str(kind).replace("float", "float32"), "_type": "Value"}
+        if str(kind) == "double":
+            features[name]["dtype"] = "float64"
+    features[column] = {"_type": column.capitalize()}
+    if label_names:
+        features["label"] = {"names": list(label_names), "_type": "ClassLabel"}
+    return {"huggingface": json.dumps({"info": {"features": features}})}
+
+
+def _named(codes_N: NDArray[np.integer[Any]], names: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.array([names[code] for code in codes_N.tolist()], pa.string())
+
+
+def _ids_at(ids_N: NDArray[np.void], rows: NDArray[np.int64]) -> Any:
+    """Ids of the rows named, null for -1."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = hex_ids(ids_N[np.maximum(rows, 0)])
+    return pc.if_else(pa.array(rows >= 0), found, pa.scalar(None, pa.string()))
