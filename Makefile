@@ -1,32 +1,42 @@
 # Two commands on a fresh machine:  make demo   and   make test
 PYTHON ?= python3
 VENV   := .venv
-LODE   := $(VENV)/bin/lode
+BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# One process a core for the tests, one thread each: two test processes that each start a thread a core fight.
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
-.PHONY: demo test check data clean install
+.PHONY: install demo test check docs data clean
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Prepares the image sample that ships here, trains a GAN on it for two minutes, measures it and shows where to look.
 demo: $(STAMP)
-	$(VENV)/bin/python examples/demo.py
+	$(BIN)/python examples/demo.py
 
+# Every test, the fast ones first.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest
-	$(VENV)/bin/python -m pytest -m slow
+	$(PYTEST)
+	$(PYTEST) -m slow
 
 check: $(STAMP)
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports
-	$(VENV)/bin/python .ci/caps.py
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/caps.py
 
+# Rewrites the pages that are generated from the code; a test fails where they are stale.
+docs: $(STAMP)
+	$(BIN)/python -m tests.generated
+
+# Larger real data for benchmarks, from Debian's packages.
 data:
 	./bench/fetch_data.sh
 

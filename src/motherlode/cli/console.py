@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -59,6 +60,17 @@ def warn(text: str) -> None:
 def done(text: str) -> None:
     """Print where the result is."""
     results.print(f"[green]✓[/] {text}", soft_wrap=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show that something of unknown length is under way: a spinner on a terminal, a line in a log."""
+    if errors.is_terminal:
+        with errors.status(f"{what} …"):
+            yield
+    else:
+        errors.print(f"{what} …")
+        yield
 
 
 def count(number: float) -> str:

@@ -17,7 +17,9 @@ def command(
     num: int = typer.Option(64, "--num", "-n", min=1, help="How many samples."),
     seed: int = typer.Option(0, min=0, help="The same seed gives the same samples, whatever --num."),
     label: list[str] = typer.Option(None, help="Ask for this label; repeat it to take several in turn."),
-    out: Path | None = typer.Option(None, "--out", "-o", help="Folder to write.", show_default="<run>/generated/seed-<seed>"),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Folder to write.", show_default="<run>/generated/seed-<seed>"
+    ),
     variant: str = typer.Option("", help="Which weights, e.g. ema or raw.  [default: the ones that scored best]"),
     checkpoint: str = typer.Option("best", help="Which checkpoint: best, last or step-N."),
     device: str = typer.Option("cpu", help="Where to compute: cpu, cuda, mps."),

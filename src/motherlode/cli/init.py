@@ -22,7 +22,9 @@ _PLAIN = ("text", "number", "whole number", "mapping", "list of text")
 
 def command(
     dataset: Path | None = typer.Argument(None, help="A prepared dataset, to fill in its path, size and labels."),
-    out: Path | None = typer.Option(None, "--out", "-o", help="Where to write.", show_default="<dataset>.yaml or recipe.yaml"),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Where to write.", show_default="<dataset>.yaml or recipe.yaml"
+    ),
     family: str = typer.Option("gan", help="The kind of model."),
     force: bool = typer.Option(False, "--force", help="Overwrite an existing file."),
 ) -> None:

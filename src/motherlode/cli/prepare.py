@@ -2,27 +2,152 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from motherlode.cli.progress import Bar
+
 EXAMPLES = (
-    "Examples:  lode prepare photos/ --out datasets/photos  ·  lode prepare a.parquet b/ --out datasets/both --dry-run  ·  "
-    "lode prepare photos/ --out datasets/photos --options prepare.yaml"
+    "lode prepare photos/",
+    "lode prepare photos/ --dry-run",
+    "lode prepare a.parquet s3://bucket/b/ --out datasets/both --heldout 0.05",
+    "lode prepare photos/ --options prepare.yaml   (any option of docs/data.md)",
 )
+_MOST_REASONS = 4
 
 
 def command(
-    source: list[str] = typer.Argument(help="Folders, Parquet, csv, jsonl, tar, idx files, globs or URLs."),
-    out: Path | None = typer.Option(None, "--out", "-o", help="Folder of the dataset.", show_default="datasets/<source>"),
-    modality: str = typer.Option("image", help="What a sample is."),
-    dry_run: bool = typer.Option(
-        False, "--dry-run", help="Look at a sample of the source, show the yield, write nothing."
+    source: list[str] = typer.Argument(help="Folders, Parquet, csv, jsonl, tar or idx files, globs, URLs."),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="The dataset's folder.", show_default="datasets/<source>"
     ),
-    options: Path | None = typer.Option(None, "--options", help="A YAML file with any option of docs/data.md."),
-    heldout: float | None = typer.Option(None, help="Share of samples held out for measuring."),
-    augment: str | None = typer.Option(None, help="Materialise augmented copies, e.g. 3x."),
-    workers: int | None = typer.Option(None, help="Processes.", show_default="all cores"),
-    seed: int | None = typer.Option(None, help="Decides the split and the augmentations."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Try a sample of the source, show the yield, write nothing."),
+    options: Path | None = typer.Option(None, "--options", help="YAML file with any option; flags win over it."),
+    modality: str | None = typer.Option(None, help="What a sample is.", show_default="image"),
+    heldout: float | None = typer.Option(None, help="Share of samples held out for measuring.", show_default="0.1"),
+    augment: str | None = typer.Option(None, help="Write altered copies too: 3x triples the training rows."),
+    seed: int | None = typer.Option(None, help="Decides the split and the alterations.", show_default="0"),
+    workers: int | None = typer.Option(None, help="Processes.", show_default="one a core"),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a dataset made from something else."),
 ) -> None:
-    """Turn raw files into a dataset."""
+    """Turn raw files into a dataset: read, clean, deduplicate, split, card."""
+    from motherlode.cli import console
+    from motherlode.data import prepare as data_prepare
+
+    given: dict[str, Any] = _read(options)
+    flags = {
+        "modality": modality,
+        "heldout": heldout,
+        "augment": augment,
+        "seed": seed,
+        "workers": workers,
+        "overwrite": overwrite or None,
+    }
+    given |= {name: value for name, value in flags.items() if value is not None}
+    named = given.pop("source", None) if not source else source[0] if len(source) == 1 else source
+    target = out or Path(given.pop("out", "") or Path("datasets") / folder_name(source))
+    given.pop("out", None)
+    parsed = data_prepare.parse_options(named, out=target, **given)
+    if dry_run:
+        _preview(parsed)
+        return
+    with Stages() as stages:
+        dataset = data_prepare.run(parsed, stages)
+    yields(dataset.facts["steps"])
+    for warning in dataset.facts["warnings"]:
+        console.warn(warning)
+    train, heldout_rows = (console.count(len(dataset.split(name))) for name in ("train", "heldout"))
+    console.done(f"{train} to train on, {heldout_rows} held out, in {dataset.path}")
+    console.results.print(f"  look at {dataset.path / 'card.html'}, then  lode init {dataset.path}", soft_wrap=True)
+
+
+def folder_name(sources: list[str]) -> str:
+    """A dataset's name from the first of its sources: "s3://bucket/photos/*.png" → "photos"."""
+    parts = [part for part in sources[0].replace("\\", "/").split("/") if part not in ("", ".", "..", "*", "**")]
+    named = [part for part in parts if not any(letter in part for letter in "*?[:")]
+    return (named[-1].partition(".")[0] if named else "") or "data"
+
+
+def yields(steps: list[dict[str, Any]]) -> None:
+    """Print what each step let through, and why it dropped the rest."""
+    from motherlode.cli import console
+
+    rows = []
+    for step in steps:
+        dropped = sorted(step["dropped"].items(), key=lambda item: -item[1])
+        reasons = ", ".join(f"{console.count(number)} {reason}" for reason, number in dropped)
+        share = step["kept"] / step["in"] if step["in"] else 1.0
+        rows.append((step["name"], console.count(step["in"]), console.count(step["kept"]), f"{share:.1%}", reasons))
+    console.table(("step", "in", "kept", "yield", "dropped"), rows)
+
+
+class Stages:
+    """Draws each stage of `prepare` as a bar of its own; what `prepare` tells its progress to."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._bar: Bar | None = None
+        self._start = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __call__(self, stage: str, done: int, total: int | None, counts: Mapping[str, int]) -> None:
+        """Show how far a stage has come."""
+        from motherlode.cli.progress import Bar
+
+        if stage != self._stage:
+            self._close()
+            self._stage, self._bar, self._start = stage, Bar(stage, total or 0).__enter__(), monotonic()
+        if self._bar is not None:
+            self._bar.update(done, total or 0, note=_note(counts, monotonic() - self._start))
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
+def _note(counts: Mapping[str, int], seconds: float) -> str:
+    """Rows so far, how fast they come, and the commonest reasons for dropping some."""
+    rows = f"{counts['rows']:,} rows ({counts['rows'] / max(seconds, 1e-3):,.0f}/s)" if counts.get("rows") else ""
+    reasons = sorted(((name, number) for name, number in counts.items() if name != "rows"), key=lambda item: -item[1])
+    shown = ", ".join(f"{number:,} {name}" for name, number in reasons[:_MOST_REASONS])
+    return "; ".join(part for part in (rows, f"dropped {shown}" if shown else "") if part)
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    import yaml
+
+    from motherlode.errors import RecipeError
+
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError("the options must be a readable YAML file", str(path), str(error)) from error
+    if not isinstance(content, dict):
+        raise RecipeError("the options must be `key: value` pairs", str(path), "see docs/data.md")
+    return content
+
+
+def _preview(options: Any) -> None:
+    from motherlode.cli import console
+    from motherlode.data.preview import preview
+
+    with Stages() as stages:
+        found = preview(options, progress=stages)
+    console.results.print(found)

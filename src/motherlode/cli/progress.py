@@ -1,7 +1,7 @@
 """How far a verb is: a bar on a terminal, sparse whole lines in a log.
 
 Both say the rate and the time left. A log line appears at the first of a tenth of the work or 30 seconds, and two
-seconds apart at least, so that an hour of training is a screenful and a quick step is a line.
+seconds apart at least, so that an hour of work is a screenful; what took less than a second leaves no line.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from motherlode.cli.console import count, duration, errors
 _LOG_SEC = 30.0
 _LOG_SHARE = 0.1
 _LEAST_SEC = 2.0
+_WORTH_SEC = 1.0
 
 
 class Bar:
@@ -25,7 +26,7 @@ class Bar:
     Args:
         what: a verb: "generating".
         total: how much there is; 0 when it is not known.
-        unit: of what: "samples".
+        unit: of what: "samples"; "" shows no rate.
     """
 
     def __init__(self, what: str, total: int = 0, unit: str = "") -> None:
@@ -61,7 +62,7 @@ class Bar:
     ) -> None:
         if self._rich is not None:
             self._rich.stop()
-        if kind is None and (self._rich is not None or self._logged < self._done):
+        if kind is None and monotonic() - self._start >= _WORTH_SEC:
             self._log(final=True)
 
     def advance(self, by: int = 1, note: str | None = None) -> None:
@@ -84,18 +85,19 @@ class Bar:
         return self._done != self._total and (waited >= _LOG_SEC or (share >= _LOG_SHARE and waited >= _LEAST_SEC))
 
     def _rate(self) -> str:
+        if not self._unit:
+            return ""
         return f"{self._done / max(monotonic() - self._start, 1e-3):,.0f} {self._unit}/s"
 
     def _log(self, final: bool = False) -> None:
         spent = monotonic() - self._start
-        parts = [f"{self._what}: {count(self._done)}" + (f" of {count(self._total)}" if self._total else "")]
-        parts[0] += f" {self._unit}"
-        parts.append(self._rate())
+        whole = f" of {count(self._total)}" if self._total else ""
+        parts = [f"{self._what}: {count(self._done)}{whole} {self._unit}".rstrip(), self._rate()]
         if final:
             parts.append(f"in {duration(spent)}")
         elif self._total and self._done:
             parts.append(f"{duration(spent * (self._total - self._done) / self._done)} left")
         if self._note:
             parts.append(self._note)
-        errors.print("  ".join(parts), soft_wrap=True)
+        errors.print("  ".join(part for part in parts if part), soft_wrap=True)
         self._logged, self._logged_at = self._done, monotonic()

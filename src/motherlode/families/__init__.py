@@ -87,6 +87,16 @@ class Family(nn.Module, ABC):
         """Sets of weights that can be sampled, e.g. ("ema", "raw"); `evaluate` keeps the best on held-out data."""
         return ("raw",)
 
+    @property
+    def num_noise(self) -> int:
+        """Size Z of the noise that `sampler` takes; 0 where it takes none."""
+        return 0
+
+    @property
+    def num_labels(self) -> int:
+        """Size of the label set that `sample` and `sampler` can be asked for; 0 where they know no labels."""
+        return 0
+
     def inspect(self, step: int, train: Batch, heldout: Batch) -> dict[str, float]:
         """Diagnostics at a look: overfitting gap, saturation, diversity. May adapt the family's own buffers."""
         return {}

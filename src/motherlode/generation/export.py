@@ -14,15 +14,22 @@ Shape legend: B batch, Z noise.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from motherlode import storage
+from motherlode import registry, storage
 from motherlode.errors import RecipeError, StorageError
 from motherlode.generation import card, onnx
+from motherlode.generation.sampling import chosen_variant, opened, origin
+from motherlode.modality import SampleSpec
+from motherlode.recipe import parse
 from motherlode.registry import did_you_mean
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from motherlode.families import Family
     from motherlode.training.run import Run
 
 CONFIG = "config.json"
@@ -59,7 +66,7 @@ def export(
         MeasureError: the ONNX file does not compute what the network computes.
         StorageError: `out` holds something else, or the disk is full.
     """
-    run = _opened(run)
+    run = opened(run)
     for name in formats:
         if name not in FORMATS:
             raise RecipeError("there is no export format of this name", name, did_you_mean(name, list(FORMATS)))
@@ -67,16 +74,66 @@ def export(
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / CARD).is_file())):
         raise StorageError("`export` writes to a new folder, or over one it wrote", str(out), "choose another --out")
     family = run.load(which)
-    variant = variant or run_variant(run, family.variants)
-    if variant not in family.variants:
-        raise RecipeError("the model has no such weights", variant, did_you_mean(variant, list(family.variants)))
+    variant = chosen_variant(run, family, variant)
     sampler = family.sampler(variant).eval()
+    facts = origin(run, seed=run.recipe.seed, variant=variant, which=which)
+    config = _config(run, family, facts)
     with storage.atomic_folder(out) as folder:
-        config = _config(run, sampler, family.num_noise, family.num_labels, variant, which)
         if "onnx" in formats:
-            config["onnx"] = onnx.write(sampler, folder / ONNX, config)
+            config["onnx"] = onnx.write(
+                sampler, folder / ONNX, num_noise=family.num_noise, num_labels=family.num_labels, facts=facts
+            )
         if "safetensors" in formats:
-            _write_weights(sampler, folder / WEIGHTS, config)
+            _write_weights(sampler, folder / WEIGHTS, facts)
         storage.write_json(folder / CONFIG, config)
-        storage.write_text(folder / CARD, card.card(run, config))
+        storage.write_text(folder / CARD, card.card(run, config, sorted(path.name for path in folder.iterdir())))
     return out
+
+
+def load(folder: str | Path) -> nn.Module:
+    """The sampler in an exported folder, verified against its manifest; neither run nor dataset is needed.
+
+    Returns:
+        A module in eval mode: (noise (B, Z) float32, labels (B,) int64 if it takes any) → samples in [-1, 1].
+
+    Raises:
+        StorageError: there is no such folder, or a file of it is missing or altered.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise StorageError("an exported folder must hold config.json", str(folder), "`lode export RUN` writes one")
+    storage.verify_manifest(folder, [CONFIG, WEIGHTS])
+    config = storage.read_json(folder / CONFIG)
+    if config["version"] > _CONFIG_VERSION:
+        raise StorageError("the export's version must be known", config["version"], "upgrade motherlode")
+    family = registry.find("family", config["family"])
+    options = parse(family.Options, config["options"], str(folder / CONFIG), within=("options",))
+    spec = SampleSpec(config["spec"]["modality"], tuple(config["spec"]["shape"]), config["spec"]["num_labels"])
+    sampler: nn.Module = family.build(options, spec, 0).sampler(config["origin"]["variant"])
+    sampler.load_state_dict(load_file(folder / WEIGHTS))
+    return sampler.eval()
+
+
+def _config(run: Run, family: Family, facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": _CONFIG_VERSION,
+        "family": run.recipe.family,
+        "options": run.recipe.family_options().model_dump(mode="json"),
+        "spec": asdict(run.spec),
+        "num_noise": family.num_noise,
+        "noise": "standard normal",
+        "num_labels": family.num_labels,
+        "labels": run.labels if family.num_labels else [],
+        "output": "float32 in [-1, 1], channels first; uint8 = round((x + 1) * 127.5)",
+        "origin": facts,
+    }
+
+
+def _write_weights(sampler: nn.Module, path: Path, facts: dict[str, Any]) -> None:
+    """The sampler's `state_dict`; its metadata say where it came from."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sampler.state_dict().items()}
+    save_file(tensors, path, metadata={"format": "pt", **{key: str(value) for key, value in facts.items()}})

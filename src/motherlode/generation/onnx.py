@@ -70,6 +70,7 @@ def write(
             dynamic_shapes=tuple({0: batch} for _ in inputs),
             verbose=False,
         )
+        assert program is not None
         program.save(str(path))
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {key: str(value) for key, value in facts.items()})

@@ -23,12 +23,12 @@ from motherlode.safety import provenance
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from motherlode.families import Family
     from motherlode.training.run import Run
 
 CHUNK = 64
 GRID = "grid.png"
 INDEX = "samples.jsonl"
-Condition = "int | str | Sequence[int | str] | None"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def generate(
     """
     import torch
 
-    run = _opened(run)
+    run = opened(run)
     made = chunks(run, num, seed, condition, variant, which=which, device=device)
     if out is not None:
         made = save(made, run, num, out, seed=seed, variant=variant, which=which)
@@ -97,13 +97,12 @@ def chunks(
     """As `generate`, a chunk at a time in flat memory."""
     import torch
 
-    run = _opened(run)
+    run = opened(run)
     if num < 1:
         raise RecipeError("the number of samples must be at least 1", num, "ask for more")
     family = run.load(which, device=device)
-    if variant and variant not in family.variants:
-        raise RecipeError("the model has no such weights", variant, did_you_mean(variant, list(family.variants)))
-    cycle = _label_numbers(run, condition)
+    variant = chosen_variant(run, family, variant)
+    cycle = _label_numbers(run, family.num_labels, condition)
     for index, start in enumerate(range(0, num, CHUNK)):
         wanted = None if cycle is None else [cycle[number % len(cycle)] for number in range(start, start + CHUNK)]
         labels = None if wanted is None else torch.tensor(wanted, device=device)
@@ -145,11 +144,11 @@ def origin(run: Run, *, seed: int, variant: str = "", which: str = "best") -> di
     return {
         "motherlode": __version__,
         "run": run.path.name,
-        "checkpoint": which,
-        "variant": variant,
+        "checkpoint": run.checkpoint(which).name,
+        "variant": variant or run.best_variant,
         "recipe": run.recipe.digest(),
         "family": run.recipe.family,
-        "dataset": run.facts.get("dataset", ""),
+        "dataset": run.facts["dataset"],
         "seed": seed,
     }
 
@@ -159,14 +158,15 @@ def _write_chunk(chunk: Chunk, run: Run, folder: Path, facts: dict[str, Any], di
         number = chunk.start + position
         own: dict[str, Any] = {"index": number}
         if chunk.labels is not None:
-            own["label"] = _label_name(run, chunk.labels[position])
+            own["label"] = run.labels[chunk.labels[position]]
         media = provenance.stamp(run.modality.encode(sample), {**facts, **own})
         name = f"{number:0{digits}d}{provenance.suffix(media)}"
         (folder / name).write_bytes(media)
         storage.append_line(folder / INDEX, {"file": name, **own, "hash": storage.hash_bytes(media)})
 
 
-def _opened(run: Run | str | Path) -> Run:
+def opened(run: Run | str | Path) -> Run:
+    """A run, opened where it is given as a folder."""
     if isinstance(run, str | Path):
         from motherlode.training.run import Run as Opener
 
@@ -174,14 +174,30 @@ def _opened(run: Run | str | Path) -> Run:
     return run
 
 
-def _label_numbers(run: Run, condition: int | str | Sequence[int | str] | None) -> list[int] | None:
+def chosen_variant(run: Run, family: Family, variant: str) -> str:
+    """The weights asked for; where none were, those that scored best on held-out data, else the family's first.
+
+    Raises:
+        RecipeError: the family has no such weights.
+    """
+    known = list(family.variants)
+    if variant and variant not in known:
+        raise RecipeError("the model has no such weights", variant, did_you_mean(variant, known))
+    return variant or (run.best_variant if run.best_variant in known else known[0])
+
+
+def _label_numbers(run: Run, num_labels: int, condition: int | str | Sequence[int | str] | None) -> list[int] | None:
     """Labels as numbers, one or more, to be taken in turn."""
     if condition is None:
         return None
-    names = _label_names(run)
+    names = run.labels if num_labels else []
     wanted = [condition] if isinstance(condition, int | str) else list(condition)
     if not names:
-        raise RecipeError("labels can only be asked of a model that was trained with labels", wanted, "leave them out")
+        raise RecipeError(
+            "labels can only be asked of a model that was trained with them",
+            wanted,
+            "leave them out, or train with `model.conditional: true` on labelled data",
+        )
     return [_label_number(label, names) for label in wanted]
 
 

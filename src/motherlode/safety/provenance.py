@@ -45,8 +45,11 @@ def read(media: bytes) -> dict[str, Any] | None:
     """The facts stamped into `media`, or None where there are none."""
     for keyword, text in _texts(media):
         if keyword == KEYWORD:
-            facts: dict[str, Any] = json.loads(text)
-            return facts
+            try:
+                facts = json.loads(text)
+            except ValueError:
+                continue
+            return facts if isinstance(facts, dict) else None
     return None
 
 
@@ -85,14 +88,14 @@ def _text_chunk(keyword: str, text: str) -> bytes:
 
 
 def _texts(media: bytes) -> Iterator[tuple[str, str]]:
-    """Every uncompressed iTXt chunk of a PNG."""
+    """Every whole, uncompressed iTXt chunk of a PNG whose checksum holds."""
     place = len(_PNG) if media.startswith(_PNG) else len(media)
     while place + 12 <= len(media):
         (num_bytes,) = struct.unpack_from(">I", media, place)
-        kind, body = media[place + 4 : place + 8], media[place + 8 : place + 8 + num_bytes]
-        if kind == b"iTXt" and b"\0" in body:
-            keyword, _, rest = body.partition(b"\0")
-            if rest[:1] == b"\0":
-                text = rest[2:].split(b"\0", 2)[2]
-                yield keyword.decode("latin-1"), text.decode("utf-8")
-        place += 12 + num_bytes
+        end = place + 8 + num_bytes
+        if media[place + 4 : place + 8] == b"iTXt" and end + 4 <= len(media):
+            (checksum,) = struct.unpack_from(">I", media, end)
+            parts = media[place + 8 : end].split(b"\0", 5)
+            if checksum == zlib.crc32(media[place + 4 : end]) and len(parts) == 6 and not any(parts[1:5]):
+                yield parts[0].decode("latin-1"), parts[5].decode("utf-8", errors="replace")
+        place = end + 4

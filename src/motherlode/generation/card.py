@@ -1,0 +1,151 @@
+"""The model card: what a model is, what it cost, how good it was measured to be, and what not to expect of it.
+
+Every line comes from the run's own records, so that the card cannot say what the run did not do. What is not known is
+said to be unknown: a card without a report says that nothing was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from motherlode.errors import MotherlodeError
+
+if TYPE_CHECKING:
+    from motherlode.data.dataset import Dataset
+    from motherlode.training.run import Run
+
+_MOST_LICENCES = 10
+
+
+def card(run: Run, config: Mapping[str, Any], files: Sequence[str]) -> str:
+    """The card of a run's sampler in Markdown, with the front matter that model hubs read.
+
+    Args:
+        run: where the facts come from; its dataset may be gone.
+        config: contents of the export's `config.json`.
+        files: names of the exported files.
+    """
+    facts = run.facts
+    sections = [
+        _front_matter(facts),
+        f"# {facts['name']}",
+        _summary(run, facts, config),
+        "## Use\n\n" + _use(config, files),
+        "## Data\n\n" + "\n".join(_data(run, facts)),
+        "## Training and its cost\n\n" + _table(_cost(facts)),
+        "## Measures\n\n" + _measures(run),
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(run, facts, config)),
+        "## Provenance\n\n" + _table(config["origin"].items()),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(facts: Mapping[str, Any]) -> str:
+    tags = ["generative", facts["family"], facts["spec"]["modality"]]
+    return f"---\nlibrary_name: motherlode\ntags: [{', '.join(tags)}]\n---"
+
+
+def _summary(run: Run, facts: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    shape = " x ".join(str(side) for side in facts["spec"]["shape"])
+    asked = (
+        f", for any of {config['num_labels']} labels ({', '.join(config['labels'])})" if config["num_labels"] else ""
+    )
+    return (
+        f"A {facts['family']} with {facts['parameters']:,} parameters that makes {facts['spec']['modality']} samples of "
+        f"{shape}{asked}. Weights `{config['origin']['variant']}` of {config['origin']['checkpoint']}, trained with "
+        f"Motherlode {facts['version']} in the run `{run.path.name}`."
+    )
+
+
+def _use(config: Mapping[str, Any], files: Sequence[str]) -> str:
+    labels = ", torch.tensor([0, 1, 2, 3])" if config["num_labels"] else ""
+    feed = ', "labels": np.array([0, 1, 2, 3])' if config["num_labels"] else ""
+    num_noise = config["num_noise"]
+    blocks = []
+    if "model.safetensors" in files:
+        blocks.append(
+            "```python\nimport torch\nfrom motherlode.generation.export import load\n\n"
+            f'sampler = load(".")\nsamples = sampler(torch.randn(4, {num_noise}){labels})  # in [-1, 1]\n```'
+        )
+    if "model.onnx" in files:
+        blocks.append(
+            "```python\nimport numpy as np\nimport onnxruntime\n\n"
+            'session = onnxruntime.InferenceSession("model.onnx")\n'
+            f"noise = np.random.default_rng(0).standard_normal((4, {num_noise}), np.float32)\n"
+            f'(samples,) = session.run(None, {{"noise": noise{feed}}})  # in [-1, 1]\n```'
+        )
+    if "onnx" in config:
+        blocks.append(
+            f"The ONNX file was run against torch at export: largest difference {config['onnx']['largest_difference']:.1e}."
+        )
+    return "\n\n".join(blocks)
+
+
+def _data(run: Run, facts: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Dataset `{facts['dataset']}` (`{facts['dataset_path']}`), {facts['train_samples']:,} samples to train on."
+    try:
+        dataset = run.dataset
+        summary = dataset.summary()
+        heldout = len(dataset.split("heldout"))
+    except MotherlodeError:
+        yield "\nIt is no longer at hand, so its licence and its cleaning cannot be stated here."
+        return
+    dropped = sum(summary["dropped"].values())
+    yield f"{heldout:,} held out. Of {summary['in']:,} raw samples {summary['kept']:,} were kept and {dropped:,} dropped:"
+    yield "\n" + _table(sorted(summary["dropped"].items(), key=lambda item: -item[1]))
+    yield f"\nLicences: {_licences(dataset)}"
+
+
+def _licences(dataset: Dataset) -> str:
+    """The licences of the training samples, the commonest first, and how many name none."""
+    import numpy as np
+
+    names, counts = np.unique(
+        [str(name or "none given") for name in dataset.split("train").column("licence")], return_counts=True
+    )
+    order = np.argsort(-counts)[:_MOST_LICENCES]
+    return "; ".join(f"{names[place]} ({counts[place]:,})" for place in order)
+
+
+def _cost(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    seen = facts["samples"]
+    yield "steps", f"{facts['step']:,} of {facts['total_steps']:,} ({facts['status']})"
+    yield "samples seen", f"{seen:,} ({seen / max(facts['train_samples'], 1):.1f} passes over the data)"
+    yield "operations", f"{facts['flops']:.3g} FLOP, forward and backward, counted"
+    yield "time", f"{facts['seconds']:,.0f} s on {facts['device']}, {facts['ranks']} process(es)"
+    yield "peak memory", f"{facts['peak_memory_bytes'] / 1e9:.2f} GB"
+    yield "energy", f"{facts['kwh']:.3g} kWh ({facts['kwh_assumption']})"
+    yield "price", f"{facts['money']:.2f} {facts['currency']}" if facts["money"] else "no price given"
+
+
+def _measures(run: Run) -> str:
+    from motherlode.measures.report import Report
+
+    try:
+        report = Report.open(run.path)
+    except MotherlodeError:
+        return "Nothing was measured: run `lode evaluate`."
+    lines = ["| measure | value | interval | extractor | samples | reference |", "|---|---|---|---|---|---|"]
+    for name, measure in report.items():
+        interval = f"{measure.low:.4g} to {measure.high:.4g} ({measure.level:.0%})"
+        lines.append(
+            f"| {name} | {measure.value:.4g} | {interval} | {measure.extractor or '-'} | {measure.num_samples:,} | "
+            f"{measure.num_reference:,} {measure.reference} |"
+        )
+    return "\n".join(lines)
+
+
+def _limits(run: Run, facts: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    yield "It makes samples like its training data, with that data's gaps and biases; it knows nothing else."
+    yield "Measures compare only with others of the same extractor, resize, type and number of samples."
+    if config["spec"]["modality"] == "image" and "onnx" not in config:
+        yield "The safetensors file loads into Motherlode's own networks; export to ONNX for other programs."
+    if facts["status"] != "finished":
+        yield f"Its training had not finished: {facts['step']:,} of {facts['total_steps']:,} steps."
+    for warning in facts["warnings"]:
+        yield f"During training: {warning}"
+
+
+def _table(rows: Any) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
