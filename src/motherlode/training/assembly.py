@@ -6,13 +6,13 @@ trace (but for the decoded samples, which the loader keeps beside the dataset).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from motherlode import registry
-from motherlode.errors import DatasetError, MotherlodeError
+from motherlode.errors import DatasetError
 from motherlode.families import Batch, Family
 from motherlode.modality import Modality, SampleSpec
 from motherlode.recipe import Recipe
@@ -56,11 +56,10 @@ class Assembly:
 
         dataset = Dataset.open(recipe.data.path)
         modality: Modality = registry.find("modality", dataset.modality)
-        train = dataset.split("train")
-        if len(train) == 0:
+        if len(dataset.split("train")) == 0:
             raise DatasetError("a dataset must have training samples", recipe.data.path, "prepare it from more data")
-        spec = modality.spec(_Columns(train), resolution=recipe.data.resolution, channels=recipe.data.channels)
-        return cls(recipe, dataset, modality, replace(spec, num_labels=len(dataset.labels)), ranks)
+        spec = dataset.spec(resolution=recipe.data.resolution, channels=recipe.data.channels)
+        return cls(recipe, dataset, modality, spec, ranks)
 
     def build(self, setting: Setting) -> Family:
         """A fresh family, initialised from the recipe's seed, placed as `setting` says."""
@@ -145,25 +144,3 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-class _Columns(dict[str, Any]):
-    """Columns of a split, each read when a modality asks for it."""
-
-    def __init__(self, split: Any) -> None:
-        super().__init__()
-        self._split = split
-
-    def __missing__(self, name: str) -> Any:
-        self[name] = self._split.column(name)
-        return self[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """As of any mapping: the default where there is no such column."""
-        try:
-            return self[name]
-        except (KeyError, MotherlodeError):
-            return default
-
-    def __iter__(self) -> Iterator[str]:
-        raise TypeError("columns are read by name")

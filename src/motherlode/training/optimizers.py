@@ -1,9 +1,10 @@
 """One optimiser a turn, with a state that can be written flat and read back without unpickling anything.
 
-Adam, AdamW, SGD and RMSprop are torch's, fused where torch can fuse them and `foreach` elsewhere. Muon is our own
-(Keller Jordan 2024; Liu et al. 2025, "Muon is scalable", eq. 4): matrices, convolutions among them, move by an
-orthogonalised momentum; biases, gains and embeddings by AdamW. Its scale rule gives every update the size an AdamW
-update has, so one learning rate serves both halves.
+Adam, AdamW and SGD are torch's fused kernels called directly, RMSprop its `foreach` ones. `torch.optim` is left out:
+its first optimiser imports the compiler, 2-4 s of a training that may last two minutes, and each step of it costs more
+in Python than the kernel does on a small network. Muon (Keller Jordan 2024; Liu et al. 2025, "Muon is scalable") moves
+matrices, convolutions among them, by an orthogonalised momentum; biases, gains and embeddings go by AdamW. Its scale
+rule gives every update the size an AdamW update has, so one learning rate serves both halves.
 
 Shape legend: M rows, N columns of a weight seen as a matrix.
 """
@@ -11,12 +12,12 @@ Shape legend: M rows, N columns of a weight seen as a matrix.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, overload
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from motherlode.errors import TrainingError
 from motherlode.recipe import OptimizerOptions
@@ -31,6 +32,7 @@ _ORTHOGONAL_STEPS = (
     (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
 )
 _ADAMW_UPDATE_RMS = 0.2
+_RMSPROP_SMOOTHING = 0.99
 
 
 def orthogonalise(matrix_MN: Tensor) -> Tensor:
@@ -54,54 +56,138 @@ def orthogonalise(matrix_MN: Tensor) -> Tensor:
     return (x_MN.T if tall else x_MN).to(matrix_MN.dtype)
 
 
-class Muon(Optimizer):
-    """Momentum, orthogonalised: W ← W − lr (s·O(βM + G) + λW), M ← βM + G.
-
-    s = 0.2 sqrt(max(M, N)): an orthogonal M x N matrix has entries of root mean square 1/sqrt(max(M, N)), and 0.2 is
-    what an AdamW update has, so learning rates and weight decay carry over from AdamW (Liu et al. 2025, eq. 4).
-    Weights with more than two dimensions count as matrices of their first dimension by the rest.
+class Rule(ABC):
+    """How a set of parameters moves, and what is remembered about each.
 
     Args:
-        params: weights with at least two dimensions.
-        lr: learning rate, on AdamW's scale.
-        momentum: β in [0, 1); Nesterov's look-ahead is always used.
-        weight_decay: λ, decoupled.
+        params: parameters of one device.
+        options: the recipe's optimiser.
     """
 
-    def __init__(self, params: Any, lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    keys: ClassVar[tuple[str, ...]]
+    """What is remembered; "step" is a 0-d count, all others have the parameter's shape."""
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Any) -> Any: ...
+    def __init__(self, params: Sequence[nn.Parameter], options: OptimizerOptions) -> None:
+        self.params = list(params)
+        self.options = options
+        self.state = {key: [_nothing_yet(key, parameter) for parameter in params] for key in self.keys}
+
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """Move every weight that has a gradient."""
-        for group in self.param_groups:
-            rate, beta, decay = group["lr"], group["momentum"], group["weight_decay"]
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(weight)
-                buffer = state["momentum_buffer"]
-                buffer.mul_(beta).add_(weight.grad)
-                ahead_MN = weight.grad.add(buffer, alpha=beta).reshape(weight.shape[0], -1)
-                update = orthogonalise(ahead_MN).view(weight.shape)
-                if decay:
-                    weight.mul_(1.0 - rate * decay)
-                weight.add_(update, alpha=-rate * _ADAMW_UPDATE_RMS * math.sqrt(max(ahead_MN.shape)))
+    def step(self, rate: float) -> None:
+        """Move every parameter that has a gradient."""
+        live = [index for index, parameter in enumerate(self.params) if parameter.grad is not None]
+        gradients = [gradient for parameter in self.params if (gradient := parameter.grad) is not None]
+        if live:
+            state = {key: [values[index] for index in live] for key, values in self.state.items()}
+            params: list[Tensor] = [self.params[index] for index in live]
+            self.move(params, gradients, state, rate)
+
+    @abstractmethod
+    def move(self, params: list[Tensor], gradients: list[Tensor], state: dict[str, list[Tensor]], rate: float) -> None:
+        """Move `params`, all of which have gradients, at learning rate `rate`."""
+
+
+class Adam(Rule):
+    """Kingma & Ba 2015, algorithm 1; weight decay is added to the gradient."""
+
+    keys = ("exp_avg", "exp_avg_sq", "step")
+    kernel: ClassVar[Callable[..., None]] = staticmethod(torch._fused_adam_)
+
+    def move(self, params: list[Tensor], gradients: list[Tensor], state: dict[str, list[Tensor]], rate: float) -> None:
+        """One fused kernel over all parameters."""
+        torch._foreach_add_(state["step"], 1)
+        self.kernel(
+            params,
+            gradients,
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            [],
+            state["step"],
+            lr=rate,
+            beta1=self.options.betas[0],
+            beta2=self.options.betas[1],
+            weight_decay=self.options.weight_decay,
+            eps=self.options.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+class AdamW(Adam):
+    """Loshchilov & Hutter 2019, algorithm 2; weight decay is decoupled."""
+
+    kernel = staticmethod(torch._fused_adamw_)
+
+
+class Sgd(Rule):
+    """B ← βB + G, W ← W − lr B (Polyak 1964); weight decay is added to the gradient."""
+
+    keys = ("momentum_buffer",)
+
+    def move(self, params: list[Tensor], gradients: list[Tensor], state: dict[str, list[Tensor]], rate: float) -> None:
+        """One fused kernel over all parameters."""
+        torch._fused_sgd_(
+            params,
+            gradients,
+            state["momentum_buffer"],
+            weight_decay=self.options.weight_decay,
+            momentum=self.options.momentum,
+            lr=rate,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
+
+
+class RmsProp(Rule):
+    """Hinton 2012, lecture 6: W ← W − lr G / (√V + ε), V ← 0.99 V + 0.01 G²; weight decay is added to the gradient."""
+
+    keys = ("square_avg",)
+
+    def move(self, params: list[Tensor], gradients: list[Tensor], state: dict[str, list[Tensor]], rate: float) -> None:
+        """A few kernels, each over all parameters."""
+        if self.options.weight_decay:
+            gradients = list(torch._foreach_add(gradients, params, alpha=self.options.weight_decay))  # noqa: SLF001
+        squares = state["square_avg"]
+        torch._foreach_mul_(squares, _RMSPROP_SMOOTHING)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1.0 - _RMSPROP_SMOOTHING)
+        scales = torch._foreach_sqrt(squares)  # noqa: SLF001
+        torch._foreach_add_(scales, self.options.eps)
+        torch._foreach_addcdiv_(params, gradients, scales, -rate)
+
+
+class Muon(Rule):
+    """Momentum, orthogonalised: M ← βM + G, W ← (1 − lr λ) W − lr s O(G + βM).
+
+    s = 0.2 sqrt(max(M, N)): an orthogonal M x N matrix has entries of root mean square 1 / sqrt(max(M, N)), and 0.2 is
+    what an AdamW update has, so learning rates and weight decay carry over from AdamW (Liu et al. 2025, eq. 4).
+    Weights with more than two dimensions count as matrices of their first dimension by the rest.
+    """
+
+    keys = ("momentum_buffer",)
+
+    def move(self, params: list[Tensor], gradients: list[Tensor], state: dict[str, list[Tensor]], rate: float) -> None:
+        """Weight by weight."""
+        beta = self.options.momentum
+        for weight, gradient, buffer in zip(params, gradients, state["momentum_buffer"]):
+            buffer.mul_(beta).add_(gradient)
+            ahead_MN = gradient.add(buffer, alpha=beta).reshape(weight.shape[0], -1)
+            update = orthogonalise(ahead_MN).view(weight.shape)
+            weight.mul_(1.0 - rate * self.options.weight_decay)
+            weight.add_(update, alpha=-rate * _ADAMW_UPDATE_RMS * math.sqrt(max(ahead_MN.shape)))
+
+
+_RULES: dict[str, type[Rule]] = {"adam": Adam, "adamw": AdamW, "sgd": Sgd, "rmsprop": RmsProp}
 
 
 class TurnOptimizer:
-    """What moves the parameters of one turn: one torch optimiser, or two for Muon.
+    """What moves the parameters of one turn: one rule, or two for Muon.
 
     Args:
         named: full parameter names (as in the family's `state_dict`) and parameters, in a stable order.
-        embeddings: those of them that are look-up tables; Muon leaves them to AdamW.
         options: the recipe's optimiser.
+        embeddings: those of them that are look-up tables; Muon leaves them to AdamW.
     """
 
     def __init__(
@@ -110,41 +196,47 @@ class TurnOptimizer:
         self.named = dict(named)
         self.params = list(self.named.values())
         self.peak = options.lr
-        self.parts = list(_make(self.named, options, embeddings))
-        self._owner = {id(p): part for part in self.parts for group in part.param_groups for p in group["params"]}
+        self.rules = list(_make(self.named, options, embeddings))
 
     def step(self, factor: float) -> None:
         """Move the parameters, with `factor` times the peak learning rate."""
-        for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = self.peak * factor
-            part.step()
+        for rule in self.rules:
+            rule.step(self.peak * factor)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything remembered, as `parameter/key` → tensor; scalars as 0-d tensors."""
-        flat = {}
-        for name, parameter in self.named.items():
-            for key, value in self._owner[id(parameter)].state.get(parameter, {}).items():
-                if value is not None:
-                    flat[f"{name}/{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
-        return flat
+        """Everything remembered, as `parameter/key` → tensor."""
+        return {f"{name}/{key}": values[index] for name, key, values, index in self._slots()}
 
     def load(self, flat: Mapping[str, Tensor]) -> None:
         """Put back what `state` gave, in the memory layout and on the device of each parameter.
 
         Raises:
-            TrainingError: a tensor belongs to no parameter here, or has another shape.
+            TrainingError: the tensors are not those this optimiser remembers.
         """
-        for path, value in flat.items():
-            name, _, key = path.rpartition("/")
-            parameter = self.named.get(name)
-            if parameter is None or (value.dim() and value.shape != parameter.shape):
-                raise TrainingError(
-                    "the optimiser's state must belong to this model", path, "resume with the recipe that wrote it"
-                )
-            if value.dim():
-                value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-            self._owner[id(parameter)].state[parameter][key] = value.clone()
+        here = {path: tuple(tensor.shape) for path, tensor in self.state().items()}
+        there = {path: tuple(tensor.shape) for path, tensor in flat.items()}
+        if here != there:
+            strangers = sorted(path for path in {*here, *there} if here.get(path) != there.get(path))
+            raise TrainingError(
+                "the optimiser's state must belong to this model and optimiser",
+                ", ".join(strangers[:6]),
+                "resume with the recipe that wrote it",
+            )
+        for name, key, values, index in self._slots():
+            values[index].copy_(flat[f"{name}/{key}"])
+
+    def _slots(self) -> Iterator[tuple[str, str, list[Tensor], int]]:
+        names = {id(parameter): name for name, parameter in self.named.items()}
+        for rule in self.rules:
+            for key, values in rule.state.items():
+                for index, parameter in enumerate(rule.params):
+                    yield names[id(parameter)], key, values, index
+
+
+def _nothing_yet(key: str, parameter: nn.Parameter) -> Tensor:
+    if key == "step":
+        return torch.zeros((), dtype=torch.float32, device=parameter.device)
+    return torch.zeros_like(parameter, requires_grad=False)
 
 
 def embedding_names(family: nn.Module) -> frozenset[str]:
@@ -156,26 +248,10 @@ def embedding_names(family: nn.Module) -> frozenset[str]:
     )
 
 
-def _make(
-    named: Mapping[str, nn.Parameter], options: OptimizerOptions, embeddings: frozenset[str]
-) -> Iterator[Optimizer]:
-    params = list(named.values())
-    device = params[0].device.type
-    fast: dict[str, Any] = {"fused": True} if device in ("cpu", "cuda") else {"foreach": True}
-    lr, decay = options.lr, options.weight_decay
-    if options.name == "adam":
-        yield Adam(params, lr=lr, betas=options.betas, eps=options.eps, weight_decay=decay, **fast)
-    elif options.name == "adamw":
-        yield AdamW(params, lr=lr, betas=options.betas, eps=options.eps, weight_decay=decay, **fast)
-    elif options.name == "sgd":
-        yield SGD(params, lr=lr, momentum=options.momentum, weight_decay=decay, **fast)
-    elif options.name == "rmsprop":
-        yield RMSprop(params, lr=lr, alpha=0.99, eps=options.eps, weight_decay=decay, foreach=True)
-    else:
-        matrices = [p for name, p in named.items() if p.dim() >= 2 and name not in embeddings]
-        chosen = {id(p) for p in matrices}
-        others = [p for p in params if id(p) not in chosen]
-        if matrices:
-            yield Muon(matrices, lr=lr, momentum=options.momentum, weight_decay=decay)
-        if others:
-            yield AdamW(others, lr=lr, betas=options.betas, eps=options.eps, weight_decay=decay, **fast)
+def _make(named: Mapping[str, nn.Parameter], options: OptimizerOptions, embeddings: frozenset[str]) -> Iterator[Rule]:
+    if options.name != "muon":
+        yield _RULES[options.name](list(named.values()), options)
+        return
+    is_matrix = {name: parameter.dim() >= 2 and name not in embeddings for name, parameter in named.items()}
+    yield Muon([parameter for name, parameter in named.items() if is_matrix[name]], options)
+    yield AdamW([parameter for name, parameter in named.items() if not is_matrix[name]], options)

@@ -26,7 +26,10 @@ from typing import Any
 import torch
 
 from motherlode.errors import TrainingError
-from motherlode.recipe import Recipe, TrainOptions
+from motherlode.recipe import BudgetOptions, Recipe, TrainOptions
+from motherlode.training import cost
+from motherlode.training.assembly import Assembly
+from motherlode.training.cost import FlopTable
 from motherlode.training.loop import Engine, Setting
 
 _MEASURED_SHARE = 0.03
@@ -110,6 +113,62 @@ def speed_up_host() -> None:
             mmap_threshold, trim_threshold = -3, -1
             libc.mallopt(mmap_threshold, 32 << 20)
             libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is settled before a run's first step.
+
+    Args:
+        decision: how it is executed.
+        flops: operations of each step.
+        samples_per_step: training samples a step sees, on average.
+        budget: the recipe's.
+    """
+
+    decision: Decision
+    flops: FlopTable
+    samples_per_step: float
+    budget: BudgetOptions
+
+    def steps(self, step_sec: float) -> int:
+        """Steps the budget buys at this many seconds a step."""
+        return cost.budget_steps(self.budget, samples=self.samples_per_step, flops=self.flops.mean, seconds=step_sec)
+
+    @property
+    def expected_sec(self) -> float:
+        """Seconds the budget would take at the measured rate; 0 where nothing was measured."""
+        step_sec = self.decision.step_sec
+        return 0.0 if math.isnan(step_sec) else self.steps(step_sec) * step_sec
+
+
+def plan(assembly: Assembly) -> Plan:
+    """Count the operations of a step, settle the budget where that needs no clock, and decide how to execute.
+
+    Every rank measures, under the load of the others; rank 0's decision counts for all.
+    """
+    recipe, ranks = assembly.recipe, assembly.ranks
+    device = device_name(recipe.train.device, ranks.local_rank)
+    plain = Setting(device)
+    flops = cost.count_flops(
+        lambda: assembly.build(plain),
+        assembly.spec,
+        batch=recipe.train.batch,
+        parts=ranks.world * recipe.train.accumulate,
+        device=device,
+    )
+    samples = cost.samples_per_step(assembly.build(plain), recipe.train.batch)
+    budget = recipe.train.budget
+    timed = budget.minutes is not None
+    decision = decide(
+        assembly.engine,
+        recipe.train,
+        device,
+        num_steps=None if timed else cost.budget_steps(budget, samples=samples, flops=flops.mean, seconds=1.0),
+        budget_sec=60.0 * budget.minutes if budget.minutes is not None else None,
+        compiled_sec=None if ranks.world > 1 else lambda setting, limit_sec: elsewhere(recipe, setting, limit_sec),
+    )
+    return Plan(Decision.from_dict(ranks.share(decision.as_dict())), flops, samples, budget)
 
 
 def decide(

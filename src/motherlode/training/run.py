@@ -279,36 +279,13 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
     """Measure, count, and settle the budget of a run that starts."""
     from motherlode import __version__
 
-    recipe, ranks = assembly.recipe, assembly.ranks
-    device = precision.device_name(recipe.train.device, ranks.local_rank)
-    plain = Setting(device)
-    parts = ranks.world * recipe.train.accumulate
-    family = assembly.build(plain)
-    flops = cost.count_flops(
-        lambda: assembly.build(plain), assembly.spec, batch=recipe.train.batch, parts=parts, device=device
-    )
-    samples = cost.samples_per_step(family, recipe.train.batch)
-    budget = recipe.train.budget
-    minutes = budget.minutes
-    known_steps = None
-    if minutes is None:
-        known_steps = cost.budget_steps(budget, samples=samples, flops=flops.mean, seconds=1.0)
-    decision = ranks.share(
-        precision.decide(
-            assembly.engine,
-            recipe.train,
-            device,
-            num_steps=known_steps,
-            budget_sec=None if minutes is None else 60.0 * minutes,
-            compiled_sec=None
-            if ranks.world > 1
-            else lambda setting, limit: precision.elsewhere(recipe, setting, limit),
-        )
-    )
-    for note in decision.notes:
+    recipe = assembly.recipe
+    plan = precision.plan(assembly)
+    decision = plan.decision
+    for note in (*decision.notes, f"trains in {decision.setting}"):
         listener.event("note", note)
-    listener.event("note", f"trains in {decision.setting}")
-    steps = known_steps or cost.budget_steps(budget, samples=samples, flops=flops.mean, seconds=decision.step_sec)
+    timed = plan.budget.minutes is not None
+    family = assembly.build(Setting())
     return {
         "name": recipe.name,
         "version": __version__,
@@ -324,16 +301,16 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
         "spec": asdict(assembly.spec),
         "parameters": sum(parameter.numel() for parameter in family.parameters()),
         "learnable_parameters": learnable_count(family),
-        "device": device,
+        "device": decision.setting.device,
         "threads": torch.get_num_threads(),
-        "ranks": ranks.world,
+        "ranks": assembly.ranks.world,
         "decision": decision.as_dict(),
-        "flops_per_step": list(flops.per_step),
-        "samples_per_step": samples,
-        "seconds_per_step": decision.step_sec if minutes is not None else None,
-        "budget": budget.model_dump(mode="json"),
-        "total_steps": steps,
-        "steps_fixed": minutes is None,
+        "flops_per_step": list(plan.flops.per_step),
+        "samples_per_step": plan.samples_per_step,
+        "seconds_per_step": decision.step_sec if timed else None,
+        "budget": plan.budget.model_dump(mode="json"),
+        "total_steps": plan.steps(decision.step_sec),
+        "steps_fixed": not timed,
         "identity": assembly.identity,
         "warnings": [],
         "best": None,
