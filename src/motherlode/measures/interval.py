@@ -1,0 +1,90 @@
+"""A number that knows how far to trust it.
+
+`Interval` is a float with two ends, a level and the method they were found by, so it can be used wherever a float can
+and printed where a reader should see the doubt.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEFAULT_LEVEL = 0.9
+
+
+class Interval(float):
+    """A value with an interval around it.
+
+    Attributes:
+        low, high: the ends; NaN where no interval can be given.
+        level: how often such intervals hold what they claim to, over repeated draws of the samples.
+        method: how the ends were found, in a few words.
+    """
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+    def __new__(cls, value: float, low: float, high: float, level: float = DEFAULT_LEVEL, method: str = "") -> Self:
+        """Make one; the arguments are the attributes."""
+        self = super().__new__(cls, value)
+        self.low, self.high, self.level, self.method = float(low), float(high), level, method
+        return self
+
+    def __getnewargs__(self) -> tuple[Any, ...]:  # type: ignore[override]
+        return float(self), self.low, self.high, self.level, self.method
+
+    @property
+    def value(self) -> float:
+        """The value as a plain float."""
+        return float(self)
+
+    def __repr__(self) -> str:
+        return f"{float(self):.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+def normal_quantile(level: float) -> float:
+    """How many standard errors each side holds a two-sided interval of this level (0.9 → 1.645)."""
+    return NormalDist().inv_cdf(0.5 + level / 2)
+
+
+def around(value: float, error: float, level: float, method: str, num_groups: int | None = None) -> Interval:
+    """`value` ± quantile · standard error; Student's quantile where `error` comes from a few groups.
+
+    Args:
+        value: the estimate.
+        error: its standard error.
+        level: of the interval.
+        method: in words.
+        num_groups: independent groups the error was estimated from; None for many.
+    """
+    if num_groups is None:
+        quantile = normal_quantile(level)
+    else:
+        from scipy.special import stdtrit
+
+        quantile = float(stdtrit(num_groups - 1, 0.5 + level / 2))
+    return Interval(value, value - quantile * error, value + quantile * error, level, method)
+
+
+def mean_interval(values_N: NDArray[Any], level: float, method: str) -> Interval:
+    """The mean of independent values, with Student's interval."""
+    num = len(values_N)
+    values_N = np.asarray(values_N, np.float64)
+    error = float(values_N.std(ddof=1)) / math.sqrt(num) if num > 1 else math.nan
+    return around(float(values_N.mean()), error, level, method, num_groups=max(num, 2))
+
+
+def share_interval(hits_N: NDArray[Any], level: float) -> Interval:
+    """A share of independent yes/no outcomes with Wilson's interval, which stays in [0, 1] and works at 0 and 1."""
+    num = len(hits_N)
+    share = float(np.mean(hits_N))
+    z = normal_quantile(level)
+    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
+    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), level, "Wilson, over samples")

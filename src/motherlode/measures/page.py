@@ -1,0 +1,147 @@
+"""Makes `report.html` of a report: one file, no script, no network, light or dark as the reader's system is."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+from motherlode.measures import charts
+from motherlode.measures.catalogue import CATALOGUE
+from motherlode.measures.report import Measure, Report
+
+_HEADINGS = {
+    "frechet": "Distance to real images",
+    "kernel": "Distance to real images",
+    "inception_score": "Fidelity and variety",
+    "coverage": "Fidelity and variety",
+    "diversity": "Fidelity and variety",
+    "memorisation": "Memorisation",
+}
+_FLOORS = {"frechet": "frechet_floor", "diversity": "diversity_real"}
+_ARROWS = {"lower": "lower is better", "higher": "higher is better", "none": ""}
+
+
+def render(report: Report) -> str:
+    """The page as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("motherlode.measures"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        title=report.facts.get("title", "Report"),
+        subtitle=report.facts.get("subtitle", ""),
+        notes=report.facts.get("notes", []),
+        cost=report.facts.get("cost", {}),
+        headline=list(_headline(report)),
+        sections=list(_sections(report)),
+        pictures=list(_pictures(report)),
+        curves=list(_curves(report)),
+        settings=_settings(report),
+    )
+
+
+def _headline(report: Report) -> Iterator[dict[str, str]]:
+    """The three numbers a reader wants first."""
+    for name in ("frechet", "kernel", "precision", "recall", "coverage", "copies"):
+        if name in report:
+            measure = report[name]
+            yield {
+                "title": CATALOGUE[name].title,
+                "value": _value(measure, measure.value),
+                "range": f"{_value(measure, measure.low)} to {_value(measure, measure.high)}",
+            }
+
+
+def _sections(report: Report) -> Iterator[dict[str, Any]]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for name, measure in report.items():
+        definition = CATALOGUE[name]
+        marks = {}
+        floor = report.get(_FLOORS.get(name, ""))
+        if floor is not None:
+            marks["real images"] = floor.value
+        if definition.target is not None:
+            marks["a perfect model"] = definition.target
+        rows.setdefault(_HEADINGS[definition.group], []).append(
+            {
+                "title": definition.title,
+                "label": measure.label,
+                "value": _value(measure, measure.value),
+                "range": f"{_value(measure, measure.low)} to {_value(measure, measure.high)}",
+                "bar": charts.interval_bar(measure.value, measure.low, measure.high, marks),
+                "marks": [f"{label} {_value(measure, at)}" for label, at in marks.items()],
+                "better": _ARROWS[measure.direction],
+                "meaning": definition.meaning,
+                "counts": _counts(measure),
+                "method": f"{measure.level:.0%} interval: {measure.method}",
+            }
+        )
+    for heading, found in rows.items():
+        yield {"heading": heading, "rows": found}
+
+
+def _counts(measure: Measure) -> str:
+    samples = charts.number(measure.num_samples)
+    return f"{samples} vs {charts.number(measure.num_reference)}" if measure.num_reference else samples
+
+
+def _value(measure: Measure, x: float) -> str:
+    """Shares as percentages, the rest as they are."""
+    shares = ("precision", "recall", "coverage", "closer_to_train", "authentic", "copies", "planted_found")
+    if measure.name in shares and x == x:
+        return f"{100 * x:.1f} %"
+    return charts.number(x)
+
+
+def _pictures(report: Report) -> Iterator[dict[str, str]]:
+    for caption, content in report.pictures.items():
+        data = base64.b64encode(content).decode()
+        title, _, text = caption.partition(": ")
+        yield {"title": title, "text": text, "source": f"data:image/png;base64,{data}"}
+
+
+def _curves(report: Report) -> Iterator[dict[str, str]]:
+    """Losses of every turn, then what the looks measured, one chart a prefix ("critic/loss" → critic)."""
+    series: dict[str, dict[str, list[charts.Point]]] = {}
+    for line in report.history:
+        for key, value in line.items():
+            prefix, slash, name = key.partition("/")
+            if slash and isinstance(value, int | float):
+                series.setdefault(prefix, {}).setdefault(name, []).append((float(line["step"]), float(value)))
+    for prefix, found in series.items():
+        for names in _by_scale(found):
+            chart = charts.curves({name: found[name] for name in names})
+            if chart:
+                yield {"title": prefix, "chart": chart}
+
+
+def _by_scale(series: dict[str, list[charts.Point]]) -> list[list[str]]:
+    """Names split into charts so that no line is flat because another is a hundred times larger."""
+    sizes = {name: max(abs(y) for _, y in points) for name, points in series.items()}
+    groups: list[list[str]] = []
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        if groups and sizes[name] * 20 >= sizes[groups[-1][0]] and len(groups[-1]) < 5:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
+def _settings(report: Report) -> dict[str, str]:
+    """What all measures were taken with, said once where they agree."""
+    settings: dict[str, str] = {}
+    for title, field in (("extractor", "extractor"), ("computed in", "dtype"), ("resize", "resize")):
+        found = dict.fromkeys(str(getattr(measure, field)) for measure in report.values() if getattr(measure, field))
+        settings[title] = ", ".join(found)
+    settings["reference"] = ", ".join(dict.fromkeys(m.reference for m in report.values() if m.reference))
+    settings["intervals"] = ", ".join(dict.fromkeys(f"{m.level:.0%}" for m in report.values()))
+    for key in ("variant", "checkpoint", "seed", "dataset", "created"):
+        if report.facts.get(key) not in (None, ""):
+            settings[key] = str(report.facts[key])
+    return {key: value for key, value in settings.items() if value}
