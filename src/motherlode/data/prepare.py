@@ -25,7 +25,7 @@ from motherlode import registry, storage
 from motherlode.data import step as steps_of
 from motherlode.data.dataset import FACTS, FORMAT, Dataset, dataset_id
 from motherlode.data.gather import gather
-from motherlode.data.parts import PartRecord, PartTask, make_part
+from motherlode.data.parts import MEASURED, PartRecord, PartTask, make_part, part_path, read_part
 from motherlode.data.source import Kind, Labels, Partition, SourceOptions, plan
 from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, Progress, Rows, Step, StepCount, silent
 from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, Outliers, Split
@@ -349,11 +349,13 @@ class _Work:
             )
             self.progress("write", done, len(tasks), {})
         alive = rows.alive
+        schema = read_part(part_path(self.work / "parts", records[0].index)).schema
         return {
             "format": FORMAT,
             "id": dataset_id(rows.label_names, rows.ids_N[alive], rows.labels_N[alive], rows.splits_N[alive]),
             "modality": self.modality.name,
             "column": self.modality.column,
+            "measured": [name.removeprefix(MEASURED) for name in schema.names if name.startswith(MEASURED)],
             "labels": rows.label_names,
             "in": len(rows),
             "kept": len(alive),
