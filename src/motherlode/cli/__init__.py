@@ -113,16 +113,22 @@ for verb in (doctor, prepare, init, estimate, train, evaluate, generate, export)
     app.command(verb.__name__.rpartition(".")[2], epilog=_lines("Examples:", verb.EXAMPLES))(verb.command)
 
 
-@app.callback()
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks. May stand anywhere on the line."),  # noqa: ARG001
-) -> None:
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         from motherlode import __version__
 
         typer.echo(f"motherlode {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_version
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks. May stand anywhere on the line."),
+) -> None:
+    """Options of the command itself; `Verbs` and `_version` act on them."""
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -95,6 +95,7 @@ class Stages:
         self._stage = ""
         self._bar: Bar | None = None
         self._start = 0.0
+        self._first = 0
 
     def __enter__(self) -> Self:
         return self
@@ -111,8 +112,10 @@ class Stages:
         if stage != self._stage:
             self._close()
             self._stage, self._bar, self._start = stage, Bar(stage, total or 0).__enter__(), monotonic()
+            self._first = counts.get("rows", 0)
         if self._bar is not None:
-            self._bar.update(done, total or 0, note=_note(counts, monotonic() - self._start))
+            rate = (counts.get("rows", 0) - self._first) / max(monotonic() - self._start, 1e-3)
+            self._bar.update(done, total or 0, note=_note(counts, rate))
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -120,9 +123,10 @@ class Stages:
             self._bar = None
 
 
-def _note(counts: Mapping[str, int], seconds: float) -> str:
-    """Rows so far, how fast they come, and the commonest reasons for dropping some."""
-    rows = f"{counts['rows']:,} rows ({counts['rows'] / max(seconds, 1e-3):,.0f}/s)" if counts.get("rows") else ""
+def _note(counts: Mapping[str, int], rate: float) -> str:
+    """Rows so far, how fast they come (where they do), and the commonest reasons for dropping some."""
+    rows = f"{counts['rows']:,} rows" if counts.get("rows") else ""
+    rows += f" ({rate:,.0f}/s)" if rate > 0 else ""
     reasons = sorted(((name, number) for name, number in counts.items() if name != "rows"), key=lambda item: -item[1])
     shown = ", ".join(f"{number:,} {name}" for name, number in reasons[:_MOST_REASONS])
     return "; ".join(part for part in (rows, f"dropped {shown}" if shown else "") if part)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from motherlode import registry, schema
+from motherlode.cli.init import file_name, starter
+from motherlode.recipe import Recipe, parse
+
+from .conftest import Lode, assert_one_clear_error
+
+
+@pytest.mark.parametrize("family", registry.names("family"))
+def test_a_starter_recipe_is_the_defaults_and_names_every_key(family: str) -> None:
+    text = starter("first", "datasets/x", family)
+    written = parse(Recipe, yaml.safe_load(text))
+    plain = parse(Recipe, {"name": "first", "data": {"path": "datasets/x"}, "model": {"family": family}})
+    assert written.family_options() == plain.family_options()
+    assert written.model_copy(update={"model": plain.model}) == plain
+    keys = [entry.place[-1] for entry in schema.entries(Recipe)]
+    keys += [entry.place[-1] for entry in schema.entries(registry.find("family", family).Options)]
+    for key in keys:
+        assert f"{key}:" in text
+
+
+def test_everything_commented_out_may_be_uncommented(tmp_path: Path) -> None:
+    """A hidden key shows its place: taking its mark away must give YAML that nests as the schema does."""
+    lines = starter("first", "datasets/x").splitlines()
+    shown = [
+        line.replace("# ", "", 1) if line.lstrip().startswith("# ") and ":" in line else line for line in lines[1:]
+    ]
+    tree = yaml.safe_load("\n".join(shown))
+    assert set(tree["train"]["budget"]) == {"steps", "samples", "flops", "minutes"}
+    assert set(tree["model"]["features"]) == {"extractor", "resolution", "width"}
+
+
+def test_init_writes_once_and_never_over_a_file(lode: Lode, here: Path) -> None:
+    result = lode("init")
+    assert result.exit_code == 0
+    assert "lode train recipe.yaml" in result.stdout
+    (here / "recipe.yaml").write_text("mine")
+    assert_one_clear_error(lode("init"), "does not overwrite", "recipe.yaml", "--force")
+    assert (here / "recipe.yaml").read_text() == "mine"
+    assert lode("init", "--force").exit_code == 0
+    assert Recipe.load("recipe.yaml").name == "first"
+
+
+def test_init_of_what_is_no_dataset_says_so(lode: Lode, here: Path) -> None:
+    assert_one_clear_error(lode("init", "nowhere"), "dataset.json", "nowhere")
+    assert_one_clear_error(lode("init", "--family", "gam"), "did you mean 'gan'")
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("photos", "photos"), ("my photos!", "my-photos-"), ("...", "first"), ("été", "t-"), ("-x", "x")]
+)
+def test_any_folder_gives_a_name_a_run_may_have(text: str, name: str) -> None:
+    assert file_name(text) == name

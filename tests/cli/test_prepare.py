@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from motherlode.cli.prepare import folder_name
+from motherlode.data.dataset import Dataset
+
+from .conftest import FIXTURE, Lode, assert_one_clear_error
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("photos", "photos"),
+        ("photos/", "photos"),
+        ("./a/b.parquet", "b"),
+        ("/data/photos/*.png", "photos"),
+        ("s3://bucket/raw/", "raw"),
+        ("data/**/*.jpg", "data"),
+        ("*.png", "data"),
+        ("set.tar.gz", "set"),
+        ("..", "data"),
+    ],
+)
+def test_a_dataset_is_named_after_its_source(source: str, name: str) -> None:
+    assert folder_name([source]) == name
+
+
+def test_prepare_shows_what_each_step_let_through(lode: Lode, here: Path) -> None:
+    result = lode("prepare", FIXTURE, "--heldout", "0.2", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    dataset = Dataset.open("datasets/fashion-500")
+    for step in dataset.facts["steps"]:
+        assert step["name"] in result.stdout
+    for reason in dataset.summary()["dropped"]:
+        assert reason in result.stdout.replace("\n", " ")
+    assert "lode init datasets/fashion-500" in result.stdout
+    assert len(dataset.split("heldout")) > 0.1 * len(dataset)
+
+
+def test_flags_win_over_the_file_of_options(lode: Lode, here: Path) -> None:
+    (here / "options.yaml").write_text("heldout: 0.5\nout: from-file\nnear_duplicates: off\noutliers: off\n")
+    result = lode("prepare", FIXTURE, "--options", "options.yaml", "--heldout", "0.2", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    dataset = Dataset.open("from-file")
+    assert len(dataset.split("heldout")) < 0.3 * len(dataset)
+    assert "near duplicates" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], ["must exist", "nowhere"]),
+        (["empty"], ["must hold files"]),
+        ([str(FIXTURE), "--heldout", "2"], ["heldout", "less than"]),
+        ([str(FIXTURE), "--modality", "imgae"], ["did you mean 'image'"]),
+        ([str(FIXTURE), "--options", "none.yaml"], ["readable YAML", "none.yaml"]),
+        ([str(FIXTURE), "--options", "list.yaml"], ["key: value"]),
+        ([str(FIXTURE), "--options", "wrong.yaml"], ["`heldoud`", "did you mean `heldout`"]),
+        ([str(FIXTURE), "--options", "deep.yaml"], ["`clean.min_sid`", "did you mean `min_side`"]),
+        ([str(FIXTURE), "--out", "taken"], ["new folder", "taken"]),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_damages_nothing(
+    lode: Lode, here: Path, words: list[str], said: list[str]
+) -> None:
+    (here / "empty").mkdir()
+    (here / "list.yaml").write_text("- 1\n")
+    (here / "wrong.yaml").write_text("heldoud: 0.1\n")
+    (here / "deep.yaml").write_text("clean: {min_sid: 3}\n")
+    (here / "taken").mkdir()
+    (here / "taken" / "mine.txt").write_text("mine")
+    before = sorted(here.rglob("*"))
+    assert_one_clear_error(lode("prepare", *words), *said)
+    assert [path for path in sorted(here.rglob("*")) if ".work" not in str(path)] == before
+    assert (here / "taken" / "mine.txt").read_text() == "mine"
