@@ -52,7 +52,8 @@ def near_in_band(
     queries_N: NDArray[np.uint64],
     first_row: int,
     codes_E: NDArray[np.uint64],
-    rows_E: NDArray[np.int64],
+    entries_E: NDArray[np.int64],
+    num_columns: int,
     starts: NDArray[np.int64],
     band: int,
     shifts: NDArray[np.int64],
@@ -62,16 +63,18 @@ def near_in_band(
     max_bits: int,
     budget: int,
     found_NM: NDArray[np.int64],
+    crowd_N: NDArray[np.int64],
 ) -> int:
-    """For each query, the nearest earlier rows within `max_bits`, found through one band of bits.
+    """For each query, the nearest rows within `max_bits`, found through one band of bits.
 
     A pair belongs to the first band in which it differs in at most `radius` bits, so no two bands report it twice.
 
     Args:
-        queries_N: fingerprints of rows first_row, first_row + 1, ….
-        first_row: row of the first query; only rows before a query's own are reported.
+        queries_N: fingerprints (column 0) of rows first_row, first_row + 1, ….
+        first_row: row of the first query.
         codes_E: fingerprints in the table, sorted by this band's bits, then whole.
-        rows_E: the row each belongs to.
+        entries_E: row * num_columns + column of each. A later row's column 0 is not reported: it will find this one.
+        num_columns: K.
         starts: where each value of the band begins in the table, and its end.
         band: index of this band.
         shifts: lowest bit of each band.
@@ -81,6 +84,7 @@ def near_in_band(
         max_bits: bits in which the whole may differ.
         budget: most fingerprints compared for one query; the work is linear in N whatever the data.
         found_NM: filled with rows, nearest first, −1 where there are fewer.
+        crowd_N: how many rows were within `max_bits` is added here.
 
     Returns:
         How many queries ran out of budget.
@@ -101,12 +105,15 @@ def near_in_band(
                 start, stop = max(start, middle - left // 2), min(stop, middle + left // 2)
             left -= stop - start
             for e in range(start, stop):
-                other = rows_E[e]
-                if other >= row:
-                    continue
                 difference = codes_E[e] ^ query
                 bits = num_bits(difference)
-                if bits > max_bits or (num_kept == num_kept_most and bits >= distances[num_kept - 1]):
+                if bits > max_bits:
+                    continue
+                other, column = entries_E[e] // num_columns, entries_E[e] % num_columns
+                if other == row or (other > row and column == 0):
+                    continue
+                crowd_N[i] += 1
+                if num_kept == num_kept_most and bits >= distances[num_kept - 1]:
                     continue
                 if _is_in_earlier_band(difference, band, shifts, widths, radius):
                     continue

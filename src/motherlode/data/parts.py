@@ -109,19 +109,12 @@ def make_part(task: PartTask) -> PartRecord:
     return PartRecord(**once(task.path, task.path.with_suffix(".json"), build))
 
 
-def examined(
-    task: PartTask, modality: Modality, reasons: Counter[str], notes: Counter[str], max_rows: int | None = None
-) -> Iterator[Any]:
+def examined(task: PartTask, modality: Modality, reasons: Counter[str], notes: Counter[str]) -> Iterator[Any]:
     """Record batches of the task's partition; `reasons` and `notes` are counted up as they pass."""
-    num_rows = 0
     for chunk in read(Job(task.partition, modality, task.max_bytes)):
-        chunk = chunk[: None if max_rows is None else max_rows - num_rows]
         batch, found = _examine(chunk, modality, task.clean, notes)
         reasons.update(reason for reason in found if reason is not None)
         yield batch
-        num_rows += len(chunk)
-        if max_rows is not None and num_rows >= max_rows:
-            return
 
 
 def read_part(path: Path) -> Any:

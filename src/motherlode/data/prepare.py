@@ -144,7 +144,7 @@ def run(options: PrepareOptions, progress: Progress = silent) -> Dataset:
     work = out.absolute().parent / f".{out.name}.work"
     with storage.lock(work):
         planned = _plan_to_disk(options, modality, work)
-        dataset = _Work(options, modality, clean, work, planned, progress).run()
+        dataset = Work(options, modality, clean, work, planned, progress).run()
         _commit(work / "dataset", out)
     shutil.rmtree(work, ignore_errors=True)
     return Dataset(
@@ -153,7 +153,7 @@ def run(options: PrepareOptions, progress: Progress = silent) -> Dataset:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """A source's partitions, one JSON line each on disk."""
 
     path: Path
@@ -185,7 +185,7 @@ def _request_digest(options: PrepareOptions, state: Any) -> str:
     return str(state.hexdigest())
 
 
-def _plan_to_disk(options: PrepareOptions, modality: Modality, work: Path) -> _Plan:
+def _plan_to_disk(options: PrepareOptions, modality: Modality, work: Path) -> Plan:
     """Write the plan; forget the work of another request."""
     state, ignored = xxhash.xxh3_128(), Counter[str]()
     sources: dict[str, None] = {}
@@ -206,7 +206,7 @@ def _plan_to_disk(options: PrepareOptions, modality: Modality, work: Path) -> _P
         for name in ("parts", "decisions", "dataset"):
             shutil.rmtree(work / name, ignore_errors=True)
         storage.write_json(request, digest)
-    return _Plan(path, digest, num_partitions, num_bytes, tuple(sources), dict(sorted(ignored.items())))
+    return Plan(path, digest, num_partitions, num_bytes, tuple(sources), dict(sorted(ignored.items())))
 
 
 def _earlier(out: Path, options: PrepareOptions, modality: Modality) -> Dataset | None:
@@ -244,25 +244,26 @@ def _commit(built: Path, out: Path) -> None:
 
 
 @dataclass
-class _Work:
+class Work:
     """One `prepare` under way."""
 
     options: PrepareOptions
     modality: Modality
     clean: Any
     work: Path
-    plan: _Plan
+    plan: Plan
     progress: Progress
 
     def run(self) -> Dataset:
-        records = self._read()
-        rows = self._gather(records)
-        counts = self._decide(rows)
-        facts = self._write(rows, records, counts)
-        return self._finish(facts)
+        """All passes; returns the dataset as it stands in the work folder."""
+        records = self.read()
+        rows = self.gather(records)
+        counts = self.decide(rows)
+        facts = self.write(rows, records, counts)
+        return self.finish(facts)
 
-    def _read(self) -> list[PartRecord]:
-        """First pass."""
+    def read(self) -> list[PartRecord]:
+        """First pass: a part for each partition."""
         parts = self.work / "parts"
         parts.mkdir(exist_ok=True)
         tasks = (
@@ -278,7 +279,8 @@ class _Work:
             self.progress("read and clean", len(records), self.plan.num_partitions, counts)
         return records
 
-    def _gather(self, records: list[PartRecord]) -> Rows:
+    def gather(self, records: list[PartRecord]) -> Rows:
+        """The columns the second pass works on."""
         needs = self.options.outliers != "off" or self.options.label_errors != "off"
         rows = gather(
             self.work / "parts", records, self.modality, num_sources=len(self.plan.sources), with_features=needs
@@ -286,8 +288,8 @@ class _Work:
         rows.facts["notes"] = dict(sum((Counter(record.notes) for record in records), Counter()))
         return rows
 
-    def _decide(self, rows: Rows) -> list[StepCount]:
-        """Second pass."""
+    def decide(self, rows: Rows) -> list[StepCount]:
+        """Second pass: run the steps and keep the ledger."""
         steps = self._steps()
         for number, step in enumerate(steps):
             self.progress(step.name, number, len(steps), {"rows": len(rows.alive)})
@@ -320,7 +322,7 @@ class _Work:
             Split(chosen.heldout, chosen.seed),
         ]
 
-    def _write(self, rows: Rows, records: list[PartRecord], counts: list[StepCount]) -> dict[str, Any]:
+    def write(self, rows: Rows, records: list[PartRecord], counts: list[StepCount]) -> dict[str, Any]:
         """Last pass; returns the facts of the dataset."""
         decisions = self.work / "decisions"
         save_decisions(rows, decisions)
@@ -369,7 +371,8 @@ class _Work:
             "findings": rows.facts,
         }
 
-    def _finish(self, facts: dict[str, Any]) -> Dataset:
+    def finish(self, facts: dict[str, Any]) -> Dataset:
+        """Check the sum against the files, and write what goes beside them."""
         built = self.work / "dataset"
         held = {name: sum(shard["rows"] for shard in facts["shards"][name]) for name in SPLITS}
         steps_of.check_sum(facts["in"] + facts["augmented"], held["train"] + held["heldout"], held["dropped"])

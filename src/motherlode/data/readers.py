@@ -13,6 +13,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ def read(job: Job) -> Iterator[list[Row]]:
     """The rows of a partition in chunks of at most `PARTITION_ROWS` rows or about `PARTITION_BYTES`."""
     chunk: list[Row] = []
     num_bytes = 0
-    for row in _READERS[job.partition.kind](job):
+    for row in islice(_READERS[job.partition.kind](job), job.partition.first_rows or None):
         chunk.append(row)
         num_bytes += len(row.media)
         if len(chunk) >= PARTITION_ROWS or num_bytes >= PARTITION_BYTES:

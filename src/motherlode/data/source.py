@@ -60,6 +60,7 @@ class Partition:
         num_rows: rows expected, 0 when it cannot be known without reading.
         num_bytes: bytes expected, compressed.
         trusted: whether paths found in the data may leave `root`.
+        first_rows: read no more than this many rows; 0 for all.
     """
 
     kind: str
@@ -71,6 +72,7 @@ class Partition:
     num_rows: int = 0
     num_bytes: int = 0
     trusted: bool = False
+    first_rows: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The partition as plain JSON values."""

@@ -103,7 +103,7 @@ def _write(path: Path, task: ShardTask) -> dict[str, Any]:
     try:
         for table in _tables(task):
             if writer is None:
-                writer = pq.ParquetWriter(path, table.schema, **_layout(table.schema, task.shape.column))
+                writer = pq.ParquetWriter(path, table.schema, **layout(table.schema, task.shape.column))
             if table.num_rows:
                 writer.write_table(table, row_group_size=GROUP_ROWS)
                 num_rows += table.num_rows
@@ -115,7 +115,7 @@ def _write(path: Path, task: ShardTask) -> dict[str, Any]:
     return {"path": task.name, "rows": num_rows, "media_bytes": num_bytes}
 
 
-def _layout(schema: Any, column: str) -> dict[str, Any]:
+def layout(schema: Any, column: str) -> dict[str, Any]:
     """Parquet settings: media as they are; texts that repeat as dictionaries; statistics of small columns only."""
     leaves = [name for name in schema.names if name != column]
     unique = {"id", "cluster", "parent", "duplicate_of", "caption", "detail"}

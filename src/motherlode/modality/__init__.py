@@ -71,6 +71,8 @@ class Modality(Protocol):
     """Cleaning thresholds and the normal form; becomes the section `clean` of `prepare`'s options."""
     max_bits: int
     """Fingerprints of near-duplicates differ in at most this many of 64 bits."""
+    augmentations: tuple[str, ...]
+    """Alterations after which a sample still is what it was: what `prepare` makes altered copies with by default."""
     similar: float
     """Least similarity (0..1) of verified near-duplicates."""
 
@@ -88,6 +90,10 @@ class Modality(Protocol):
 
     def spec(self, columns: dict[str, NDArray[Any]], *, resolution: int | None, channels: int | None) -> SampleSpec:
         """The shape a model should see, from the dataset's measured columns and what the recipe asks for."""
+        ...
+
+    def shapes(self, columns: dict[str, NDArray[Any]]) -> list[tuple[int, ...]]:
+        """Each sample's own shape, channels first, from the measured columns: decoded to it, nothing is lost."""
         ...
 
     def decode(self, media: bytes, spec: SampleSpec) -> NDArray[np.uint8]:

@@ -45,6 +45,7 @@ class ImageModality:
         ]
     )
     Options = Clean
+    augmentations = ("flip", "rotate", "crop", "brightness", "contrast")
     max_bits = 11
     similar = 0.95
 
@@ -80,6 +81,12 @@ class ImageModality:
             modes = set(np.asarray(columns.get("mode", ())).tolist())
             channels = 1 if modes == {"L"} else 3
         return SampleSpec(self.name, (channels, resolution, resolution))
+
+    def shapes(self, columns: dict[str, NDArray[Any]]) -> list[tuple[int, ...]]:
+        """(channels, height, width) of each picture."""
+        channels = {"L": 1, "RGB": 3, "RGBA": 4}
+        triples = zip(columns["mode"].tolist(), columns["height"].tolist(), columns["width"].tolist(), strict=True)
+        return [(channels.get(mode, 3), height, width) for mode, height, width in triples]
 
     def decode(self, media: bytes, spec: SampleSpec) -> NDArray[np.uint8]:
         """One file as uint8 of `spec.shape`."""
