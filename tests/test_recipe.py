@@ -33,6 +33,8 @@ def test_the_digest_names_what_decides_the_weights() -> None:
     base = parse(Recipe, minimal()).digest()
     for same in ({"name": "b"}, {"out": "elsewhere"}, {"price": {"hour": 3}}, {"evaluate": {"num_samples": 50}}):
         assert parse(Recipe, minimal(**same)).digest() == base
+    spelt_out = {"family": "gan", "loss": "nonsaturating", "average_samples": 10_000}
+    assert parse(Recipe, minimal(model=spelt_out)).digest() == base
     for other in ({"seed": 1}, {"train": {"batch": 64}}, {"data": {"path": "datasets/a", "resolution": 32}}):
         assert parse(Recipe, minimal(**other)).digest() != base
 

@@ -22,9 +22,11 @@ Model = TypeVar("Model", bound="Strict")
 
 
 class Strict(BaseModel):
-    """Base of every typed option: frozen, no unknown keys, no NaN."""
+    """Base of every typed option: frozen, no unknown keys, no NaN; a default is of its type like any other value."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=(), validate_default=True
+    )
 
 
 class DataOptions(Strict):
@@ -167,8 +169,12 @@ class Recipe(Strict):
         return parse(family.Options, options, where, within=("model",))
 
     def digest(self) -> str:
-        """Hash of everything that decides the weights: not the name, the folder or the prices."""
+        """Hash of everything that decides the weights: not the name, the folder or the prices.
+
+        An option left out and the same option given its default hash alike.
+        """
         content = self.model_dump(mode="json", exclude={"name", "out", "price", "evaluate"})
+        content["model"] = {"family": self.family, **self.family_options().model_dump(mode="json")}
         return storage.hash_bytes(json.dumps(content, sort_keys=True).encode())
 
     @classmethod

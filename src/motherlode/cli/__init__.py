@@ -19,7 +19,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from motherlode.cli import doctor, estimate, evaluate, export, generate, init, prepare, train
+from motherlode.cli import doctor, estimate, evaluate, export, generate, init, plan, prepare, train
 
 _RESUMABLE = {"train": "run the same command again to go on where it stopped"}
 
@@ -109,7 +109,7 @@ app = typer.Typer(
     help="Train generative models data-first: raw files → dataset → run → measured samples.",
     epilog=_lines("A first run:", _FIRST_RUN),
 )
-for verb in (doctor, prepare, init, estimate, train, evaluate, generate, export):
+for verb in (doctor, prepare, init, estimate, train, evaluate, generate, export, plan):
     app.command(verb.__name__.rpartition(".")[2], epilog=_lines("Examples:", verb.EXAMPLES))(verb.command)
 
 

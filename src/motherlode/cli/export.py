@@ -18,7 +18,7 @@ def command(
         ["safetensors"], "--format", "-f", help="safetensors or onnx; repeat it for both."
     ),
     out: Path | None = typer.Option(None, "--out", "-o", help="Folder to write.", show_default="<run>/export"),
-    variant: str = typer.Option("", help="Which weights, e.g. ema or raw.  [default: the ones that scored best]"),
+    variant: str = typer.Option("", help="Which weights, e.g. ema or raw.", show_default="those that scored best"),
     checkpoint: str = typer.Option("best", help="Which checkpoint: best, last or step-N."),
 ) -> None:
     """Export a run's sampler, with a card that says what it is."""

@@ -20,7 +20,7 @@ def command(
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Folder to write.", show_default="<run>/generated/seed-<seed>"
     ),
-    variant: str = typer.Option("", help="Which weights, e.g. ema or raw.  [default: the ones that scored best]"),
+    variant: str = typer.Option("", help="Which weights, e.g. ema or raw.", show_default="those that scored best"),
     checkpoint: str = typer.Option("best", help="Which checkpoint: best, last or step-N."),
     device: str = typer.Option("cpu", help="Where to compute: cpu, cuda, mps."),
 ) -> None:
@@ -33,7 +33,7 @@ def command(
     opened = Run.open(run)
     target = out or opened.path / "generated" / f"seed-{seed}"
     made = sampling.chunks(opened, num, seed, label or None, variant, which=checkpoint, device=device)
-    written = sampling.save(made, opened, num, target, seed=seed, variant=variant, which=checkpoint)
+    written = sampling.save(made, opened, num, target, seed=seed, which=checkpoint)
     with Bar("generating", num, "samples") as bar:
         for chunk in written:
             bar.advance(len(chunk.samples))

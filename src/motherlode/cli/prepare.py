@@ -154,4 +154,4 @@ def _preview(options: Any) -> None:
 
     with Stages() as stages:
         found = preview(options, progress=stages)
-    console.results.print(found)
+    console.results.print(str(found), markup=False, soft_wrap=True)

@@ -35,7 +35,7 @@ def card(run: Run, config: Mapping[str, Any], files: Sequence[str]) -> str:
         "## Data\n\n" + "\n".join(_data(run, facts)),
         "## Training and its cost\n\n" + _table(_cost(facts)),
         "## Measures\n\n" + _measures(run),
-        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(run, facts, config)),
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(facts, config)),
         "## Provenance\n\n" + _table(config["origin"].items()),
     ]
     return "\n\n".join(sections) + "\n"
@@ -52,7 +52,7 @@ def _summary(run: Run, facts: Mapping[str, Any], config: Mapping[str, Any]) -> s
         f", for any of {config['num_labels']} labels ({', '.join(config['labels'])})" if config["num_labels"] else ""
     )
     return (
-        f"A {facts['family']} with {facts['parameters']:,} parameters that makes {facts['spec']['modality']} samples of "
+        f"A {facts['family']} with {facts['parameters']:,} parameters that makes {facts['spec']['modality']} samples "
         f"{shape}{asked}. Weights `{config['origin']['variant']}` of {config['origin']['checkpoint']}, trained with "
         f"Motherlode {facts['version']} in the run `{run.path.name}`."
     )
@@ -76,9 +76,8 @@ def _use(config: Mapping[str, Any], files: Sequence[str]) -> str:
             f'(samples,) = session.run(None, {{"noise": noise{feed}}})  # in [-1, 1]\n```'
         )
     if "onnx" in config:
-        blocks.append(
-            f"The ONNX file was run against torch at export: largest difference {config['onnx']['largest_difference']:.1e}."
-        )
+        worst = config["onnx"]["largest_difference"]
+        blocks.append(f"The ONNX file was run against torch at export: largest difference {worst:.1e}.")
     return "\n\n".join(blocks)
 
 
@@ -92,8 +91,10 @@ def _data(run: Run, facts: Mapping[str, Any]) -> Iterator[str]:
         yield "\nIt is no longer at hand, so its licence and its cleaning cannot be stated here."
         return
     dropped = sum(summary["dropped"].values())
-    yield f"{heldout:,} held out. Of {summary['in']:,} raw samples {summary['kept']:,} were kept and {dropped:,} dropped:"
-    yield "\n" + _table(sorted(summary["dropped"].items(), key=lambda item: -item[1]))
+    kept = f"Of {summary['in']:,} raw samples {summary['kept']:,} were kept and {dropped:,} dropped"
+    yield f"{heldout:,} held out. {kept}{':' if dropped else '.'}"
+    if dropped:
+        yield "\n" + _table(sorted(summary["dropped"].items(), key=lambda item: -item[1]))
     yield f"\nLicences: {_licences(dataset)}"
 
 
@@ -136,7 +137,7 @@ def _measures(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _limits(run: Run, facts: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+def _limits(facts: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
     yield "It makes samples like its training data, with that data's gaps and biases; it knows nothing else."
     yield "Measures compare only with others of the same extractor, resize, type and number of samples."
     if config["spec"]["modality"] == "image" and "onnx" not in config:

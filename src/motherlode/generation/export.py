@@ -76,7 +76,7 @@ def export(
     family = run.load(which)
     variant = chosen_variant(run, family, variant)
     sampler = family.sampler(variant).eval()
-    facts = origin(run, seed=run.recipe.seed, variant=variant, which=which)
+    facts = origin(run, variant=variant, which=which)
     config = _config(run, family, facts)
     with storage.atomic_folder(out) as folder:
         if "onnx" in formats:

@@ -96,14 +96,16 @@ def check(sampler: nn.Module, session: Any, num_noise: int, num_labels: int, pat
             expected = sampler(*inputs.values()).float().numpy()
         (received,) = session.run(["samples"], {name: tensor.numpy() for name, tensor in inputs.items()})
         same_shape = received.shape == expected.shape
-        worst = max(worst, float(np.abs(received - expected).max()) if same_shape else float("inf"))
-        if not worst <= TOLERANCE:
+        difference = float(np.abs(received - expected).max()) if same_shape else float("inf")
+        # Written so that a NaN, which compares as neither more nor less, fails as well.
+        if not difference <= TOLERANCE:
             path.unlink(missing_ok=True)
             raise MeasureError(
                 f"an exported file must compute what the network computes, within {TOLERANCE:g}",
-                f"batch {size}: {received.shape} against {expected.shape}, largest difference {worst:g}",
+                f"batch {size}: {received.shape} against {expected.shape}, largest difference {difference:g}",
                 "use --format safetensors, and report the network this happened with",
             )
+        worst = max(worst, difference)
     return worst
 
 

@@ -39,11 +39,13 @@ class Chunk:
         start: number of the first one, counted from 0 over the whole request.
         samples: uint8 (N, C, H, W).
         labels: the label each was asked for, or None where none was.
+        variant: the weights that made them.
     """
 
     start: int
     samples: Tensor
     labels: list[int] | None
+    variant: str
 
 
 def generate(
@@ -80,7 +82,7 @@ def generate(
     run = opened(run)
     made = chunks(run, num, seed, condition, variant, which=which, device=device)
     if out is not None:
-        made = save(made, run, num, out, seed=seed, variant=variant, which=which)
+        made = save(made, run, num, out, seed=seed, which=which)
     return torch.cat([chunk.samples for chunk in made])
 
 
@@ -109,11 +111,11 @@ def chunks(
         rng = torch_generator(seed, "generate", index, device=device)
         normal = family.sample(CHUNK, condition=labels, rng=rng, variant=variant)
         samples = run.modality.denormalise(normal).cpu()[: num - start]
-        yield Chunk(start, samples, None if wanted is None else wanted[: len(samples)])
+        yield Chunk(start, samples, None if wanted is None else wanted[: len(samples)], variant)
 
 
 def save(
-    made: Iterator[Chunk], run: Run, num: int, out: str | Path, *, seed: int, variant: str = "", which: str = "best"
+    made: Iterator[Chunk], run: Run, num: int, out: str | Path, *, seed: int, which: str = "best"
 ) -> Iterator[Chunk]:
     """Write chunks as they pass: a stamped file a sample, an index, a grid of the first, and a record.
 
@@ -127,29 +129,29 @@ def save(
         raise StorageError(
             "`generate` writes to a new folder, or over one it wrote", str(out), "choose another --out, or empty it"
         )
-    facts = origin(run, seed=seed, variant=variant, which=which)
+    facts: dict[str, Any] = {}
     with storage.atomic_folder(out) as folder:
         for chunk in made:
             if chunk.start == 0:
+                facts = origin(run, variant=chunk.variant, which=which) | {"seed": seed}
                 run.modality.preview(run.modality.normalise(chunk.samples), folder / GRID)
             _write_chunk(chunk, run, folder, facts, digits=len(str(num - 1)))
             yield chunk
         storage.write_json(folder / provenance.RECORD, provenance.record(facts, num))
 
 
-def origin(run: Run, *, seed: int, variant: str = "", which: str = "best") -> dict[str, Any]:
-    """What every generated file says about where it came from."""
+def origin(run: Run, *, variant: str, which: str = "best") -> dict[str, Any]:
+    """What every generated file and every export says about where it came from."""
     from motherlode import __version__
 
     return {
         "motherlode": __version__,
         "run": run.path.name,
         "checkpoint": run.checkpoint(which).name,
-        "variant": variant or run.best_variant,
+        "variant": variant,
         "recipe": run.recipe.digest(),
         "family": run.recipe.family,
         "dataset": run.facts["dataset"],
-        "seed": seed,
     }
 
 
