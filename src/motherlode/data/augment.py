@@ -20,7 +20,7 @@ import xxhash
 from motherlode import registry
 from motherlode.data.dataset import read_shard
 from motherlode.data.parts import once
-from motherlode.data.write import GROUP_ROWS, layout, media_struct
+from motherlode.data.write import GROUP_ROWS, file_facts, layout, media_struct
 from motherlode.modality import Modality, SampleSpec
 from motherlode.randomness import torch_generator
 
@@ -50,7 +50,7 @@ class CopyTask:
 
 
 def make_copies(task: CopyTask) -> dict[str, Any]:
-    """Write the copies of a shard; returns {path, rows, media_bytes, left_out, digest}."""
+    """Write the copies of a shard; returns its facts and what was left out."""
     path = Path(task.dataset) / task.name
     record_path = Path(task.records) / f"{path.stem}.json"
     return once(path, record_path, lambda temporary: _write(temporary, task))
@@ -72,7 +72,8 @@ def _write(path: Path, task: CopyTask) -> dict[str, Any]:
                 writer.write_table(table, row_group_size=GROUP_ROWS)
                 num_rows += table.num_rows
                 num_bytes += sum(len(item["bytes"].as_py()) for item in table.column(task.column))
-    return {"path": task.name, "rows": num_rows, "media_bytes": num_bytes, "left_out": dict(left_out)}
+    facts = {"path": task.name, "rows": num_rows, "media_bytes": num_bytes, "left_out": dict(left_out)}
+    return facts | file_facts(path)
 
 
 def _altered(

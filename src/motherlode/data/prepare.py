@@ -18,16 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import xxhash
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from motherlode import registry, storage
 from motherlode.data import step as steps_of
-from motherlode.data.dataset import FACTS, FORMAT, Dataset, dataset_id
+from motherlode.data.augment import CopyTask, make_copies
+from motherlode.data.card import FOLDER, write_card
+from motherlode.data.croissant import write_croissant
+from motherlode.data.dataset import FACTS, FORMAT, Dataset, dataset_id, read_shard
 from motherlode.data.gather import gather
 from motherlode.data.parts import MEASURED, PartRecord, PartTask, make_part, part_path, read_part
+from motherlode.data.pictures import Reader, make_sheets
 from motherlode.data.source import Kind, Labels, Partition, SourceOptions, plan
-from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, Progress, Rows, Step, StepCount, silent
+from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, TRAIN, Progress, Rows, Step, StepCount, silent
 from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, Outliers, Split
 from motherlode.data.write import Shape, make_shard, plan_shards, save_decisions
 from motherlode.errors import DatasetError
@@ -40,6 +46,7 @@ _IN_PROCESS_BYTES = 1 << 20
 """Sources smaller than this are not worth the start of worker processes (about half a second)."""
 
 Choice = Literal["drop", "report", "off"]
+_SHARD_FACTS = ("path", "rows", "media_bytes", "file_bytes", "sha256")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -234,6 +241,15 @@ def _earlier(out: Path, options: PrepareOptions, modality: Modality) -> Dataset 
     raise DatasetError("out must be a new folder or a dataset", str(out), "choose another out; nothing was touched")
 
 
+def _ids_and_labels(path: Path) -> tuple[NDArray[np.void], NDArray[np.int32]]:
+    """16-byte ids and labels of a shard."""
+    ids, labels = bytearray(), []
+    for batch in read_shard(path, ["id", "label"]):
+        ids += bytes.fromhex("".join(batch.column("id").to_pylist()))
+        labels.append(batch.column("label").fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32))
+    return np.frombuffer(bytes(ids), np.dtype("V16")), np.concatenate([np.zeros(0, np.int32), *labels])
+
+
 def _commit(built: Path, out: Path) -> None:
     """Move the finished folder to `out`, with its manifest, all at once."""
     for orphan in out.absolute().parent.glob(f".{out.name}.*.tmp"):
@@ -260,7 +276,7 @@ class Work:
         rows = self.gather(records)
         counts = self.decide(rows)
         facts = self.write(rows, records, counts)
-        return self.finish(facts)
+        return self.finish(rows, records, facts)
 
     def read(self) -> list[PartRecord]:
         """First pass: a part for each partition."""
@@ -336,33 +352,33 @@ class Work:
             tuple(rows.step_names),
             self.options.licence,
         )
-        tasks = plan_shards(rows, records, shape)
         shards: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
+        tasks = plan_shards(rows, records, shape)
         self.progress("write", 0, len(tasks), {})
         for done, record in enumerate(self._map(make_shard, tasks, len(tasks)), start=1):
-            size = (self.work / "dataset" / record["path"]).stat().st_size
-            shards[record["path"].split("/")[0]].append(
-                {
-                    "path": record["path"],
-                    "rows": record["rows"],
-                    "media_bytes": record["media_bytes"],
-                    "file_bytes": size,
-                }
-            )
+            shards[record["path"].split("/")[0]].append({key: record[key] for key in _SHARD_FACTS})
             self.progress("write", done, len(tasks), {})
-        alive = rows.alive
         schema = read_part(part_path(self.work / "parts", records[0].index)).schema
+        measured = [name.removeprefix(MEASURED) for name in schema.names if name.startswith(MEASURED)]
+        copies, left_out = self._augment(shards["train"], measured)
+        shards["train"] += copies
+        alive = rows.alive
+        copied = [_ids_and_labels(self.work / "dataset" / shard["path"]) for shard in copies]
+        ids = np.concatenate([rows.ids_N[alive], *(ids for ids, _ in copied)])
+        labels = np.concatenate([rows.labels_N[alive], *(labels for _, labels in copied)])
+        splits = np.concatenate([rows.splits_N[alive], np.full(len(ids) - len(alive), TRAIN, np.int8)])
         return {
             "format": FORMAT,
-            "id": dataset_id(rows.label_names, rows.ids_N[alive], rows.labels_N[alive], rows.splits_N[alive]),
+            "id": dataset_id(rows.label_names, ids, labels, splits),
             "modality": self.modality.name,
             "column": self.modality.column,
-            "measured": [name.removeprefix(MEASURED) for name in schema.names if name.startswith(MEASURED)],
+            "measured": measured,
             "labels": rows.label_names,
             "in": len(rows),
             "kept": len(alive),
             "dropped": steps_of.dropped_by_reason(counts),
-            "augmented": 0,
+            "augmented": sum(shard["rows"] for shard in copies),
+            "augmented_left_out": left_out,
             "steps": [count.as_dict() for count in counts],
             "warnings": [count.warning for count in counts if count.warning],
             "shards": shards,
@@ -371,14 +387,56 @@ class Work:
             "findings": rows.facts,
         }
 
-    def finish(self, facts: dict[str, Any]) -> Dataset:
+    def _augment(self, train: list[dict[str, Any]], measured: list[str]) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """Altered copies of the training rows: the facts of their shards, and why some were left out."""
+        if self.options.augment == 1:
+            return [], {}
+        policy = self.options.augment_policy or self.modality.augmentations
+        tasks = [
+            CopyTask(
+                dataset=str(self.work / "dataset"),
+                shard=shard["path"],
+                records=str(self.work / "decisions"),
+                modality=self.modality.name,
+                clean=self.clean,
+                column=self.modality.column,
+                measured=tuple(measured),
+                policy=tuple(policy),
+                copies=self.options.augment - 1,
+                seed=self.options.seed,
+            )
+            for shard in train
+        ]
+        copies = []
+        left_out: Counter[str] = Counter()
+        self.progress("augment", 0, len(tasks), {})
+        for record in self._map(make_copies, tasks, len(tasks)):
+            copies.append({key: record[key] for key in _SHARD_FACTS})
+            left_out.update(record["left_out"])
+            self.progress("augment", len(copies), len(tasks), {"rows": sum(shard["rows"] for shard in copies)})
+        return copies, dict(left_out)
+
+    def finish(self, rows: Rows, records: list[PartRecord], facts: dict[str, Any]) -> Dataset:
         """Check the sum against the files, and write what goes beside them."""
         built = self.work / "dataset"
+        names = [shard["path"] for name in SPLITS for shard in facts["shards"][name]]
         held = {name: sum(shard["rows"] for shard in facts["shards"][name]) for name in SPLITS}
         steps_of.check_sum(facts["in"] + facts["augmented"], held["train"] + held["heldout"], held["dropped"])
-        storage.write_json(built / FACTS, facts)
-        storage.write_json(built / REQUEST, {"digest": self.plan.digest, "options": self.options.request()})
-        return Dataset(built, facts, verified=[shard["path"] for name in SPLITS for shard in facts["shards"][name]])
+        dataset = Dataset(built, facts, verified=names)
+        self.progress("card", 0, 1, {})
+        shutil.rmtree(built / FOLDER, ignore_errors=True)
+        (built / FOLDER).mkdir()
+        sheets = make_sheets(rows, Reader(self.work / "parts", records), self.modality, built / FOLDER)
+        request = self.options.request()
+        try:
+            write_card(dataset, sheets, request | {"clean": self.clean.model_dump(mode="json")})
+            write_croissant(dataset, self.options.licence)
+            storage.write_json(built / FACTS, facts)
+            storage.write_json(built / REQUEST, {"digest": self.plan.digest, "options": request})
+        except OSError as error:
+            raise storage.explain(error, built) from error
+        self.progress("card", 1, 1, {})
+        return dataset
 
     def _map(self, function: Callable[[Item], Result], tasks: Iterable[Item], num_tasks: int) -> Iterator[Result]:
         workers = min(self.options.workers or num_cores(), num_tasks)

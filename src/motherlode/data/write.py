@@ -7,6 +7,7 @@ reads, so the folder loads there with images and class names.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def plan_shards(rows: Rows, records: Sequence[PartRecord], shape: Shape) -> list
 
 
 def make_shard(task: ShardTask) -> dict[str, Any]:
-    """Write a shard, or take the one an earlier run left if it is whole; returns {path, rows, media_bytes, digest}."""
+    """Write a shard, or take the one an earlier run left if it is whole; returns its facts."""
     path = Path(task.shape.out) / task.name
     path.parent.mkdir(parents=True, exist_ok=True)
     record_path = Path(task.shape.decisions) / task.name.replace("/", "-").replace(".parquet", ".json")
@@ -112,7 +113,13 @@ def _write(path: Path, task: ShardTask) -> dict[str, Any]:
     finally:
         if writer is not None:
             writer.close()
-    return {"path": task.name, "rows": num_rows, "media_bytes": num_bytes}
+    return {"path": task.name, "rows": num_rows, "media_bytes": num_bytes} | file_facts(path)
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a finished file, for `dataset.json` and Croissant."""
+    with path.open("rb") as file:
+        return {"file_bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def layout(schema: Any, column: str) -> dict[str, Any]:

@@ -1,0 +1,156 @@
+"""The data card: what came in, what was dropped and why, what is left, in pictures first.
+
+`card.html` is one file without scripts or outside references, light or dark as the reader's system is; `card.md` says
+the same for a repository page. Both are made of the counts in `dataset.json`, the columns of the shards and the contact
+sheets, and hold neither times nor paths of this machine, so they are the same wherever the dataset is made.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motherlode.data import charts
+from motherlode.data.dataset import Dataset
+from motherlode.data.pictures import Sheet, words
+
+FOLDER = "card"
+REASONS = {
+    "unreadable": "could not be opened, or lies behind damage in its container",
+    "too_large": "larger than max_bytes, so not read",
+    "empty": "a file of no bytes",
+    "undecodable": "not a file of the modality, or damaged",
+    "truncated": "ends too early",
+    "decompression_bomb": "its header asks for far too many pixels; never decoded",
+    "too_small": "smaller than the least side",
+    "extreme_aspect": "much longer than wide, or wider than long",
+    "near_constant": "nothing on it",
+    "blurred": "without sharp edges",
+    "underexposed": "almost black",
+    "overexposed": "almost white",
+    "exact_duplicate": "byte for byte the same after normalisation",
+    "near_duplicate": "the same picture resized, recompressed, cropped, mirrored or brightened",
+    "outlier": "far from everything else",
+    "label_error": "its neighbours have another label",
+    "unlabelled": "has no label where the others have one",
+    "rare_label": "too few rows of its label",
+    "over_label_cap": "beyond the cap of its label",
+}
+_MOST_TEXTS = 12
+
+
+def write_card(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any]) -> None:
+    """Write `card.html` and `card.md` into the dataset's folder; the sheets lie in `card/` already."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("motherlode.data"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    context = _context(dataset, sheets, options)
+    for name in ("card.html", "card.md"):
+        (dataset.path / name).write_text(environment.get_template(name).render(context), encoding="utf-8")
+
+
+def _context(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any]) -> dict[str, Any]:
+    facts = dataset.facts
+    licences, sources = (_counts(dataset, name) for name in ("licence", "source"))
+    return {
+        "title": " + ".join(facts["sources"]),
+        "facts": facts,
+        "summary": dataset.summary(),
+        "funnel": charts.funnel([(step["name"], step["in"], step["kept"]) for step in facts["steps"]]),
+        "reasons": [
+            {"name": name, "words": words(name), "count": count, "meaning": REASONS.get(name, "")}
+            for name, count in facts["dropped"].items()
+        ],
+        "sheets": [_picture(dataset.path, sheet) for sheet in sheets],
+        "histograms": list(_histograms(dataset)),
+        "labels": _labels(dataset),
+        "label_chart": charts.bars(*_labels(dataset)) if dataset.labels else "",
+        "licences": licences,
+        "sources": sources,
+        "findings": facts["findings"],
+        "settings": _settings(options),
+    }
+
+
+def _picture(folder: Path, sheet: Sheet) -> dict[str, str]:
+    data = base64.b64encode((folder / FOLDER / f"{sheet.name}.webp").read_bytes()).decode()
+    reason = sheet.name.removeprefix("dropped-")
+    return {
+        "file": f"{FOLDER}/{sheet.name}.webp",
+        "title": sheet.title,
+        "text": sheet.text,
+        "group": sheet.group,
+        "meaning": REASONS.get(reason, "") if sheet.group in ("dropped", "doubles") else "",
+        "source": f"data:image/webp;base64,{data}",
+    }
+
+
+def _histograms(dataset: Dataset) -> Iterator[dict[str, str]]:
+    """One chart a measured column: numbers as histograms of kept against dropped, texts as bars."""
+    train, heldout, dropped = (dataset.split(name) for name in ("train", "heldout", "dropped"))
+    for name in dataset.facts["measured"]:
+        kept = np.concatenate([train.column(name), heldout.column(name)])
+        if kept.dtype == object:
+            counts = Counter(str(value) for value in kept.tolist() if value)
+            if len(counts) > 1:
+                chart = charts.bars(dict(counts.most_common(_MOST_TEXTS)))
+                yield {"name": words(name), "chart": chart, "text": ""}
+            elif counts:
+                yield {"name": words(name), "chart": "", "text": f"{next(iter(counts))} everywhere"}
+            continue
+        kept = kept.astype(np.float64)
+        if not len(kept) or kept.min() == kept.max():
+            if len(kept):
+                yield {"name": words(name), "chart": "", "text": f"{charts.short(float(kept[0]))} everywhere"}
+            continue
+        others = dropped.column(name).astype(np.float64)
+        yield {"name": words(name), "chart": charts.histogram(kept, others[others != 0]), "text": ""}
+
+
+def _labels(dataset: Dataset) -> tuple[dict[str, int], dict[str, int]]:
+    """Rows of each label in all, and of those the held-out ones."""
+    names = dataset.labels
+    if not names:
+        return {}, {}
+    by_split = [
+        np.bincount(np.maximum(dataset.split(split).column("label"), 0), minlength=len(names))
+        for split in ("train", "heldout")
+    ]
+    total = by_split[0] + by_split[1]
+    return dict(zip(names, total.tolist())), dict(zip(names, by_split[1].tolist()))
+
+
+def _counts(dataset: Dataset, column: str) -> dict[str, int]:
+    """How often each value of a column occurs among the kept rows, most frequent first."""
+    import pyarrow.compute as pc
+
+    counts: Counter[str] = Counter()
+    for split in ("train", "heldout"):
+        for batch in dataset.split(split).batches([column], 1 << 16):
+            found = pc.value_counts(batch.column(column))
+            counts.update({item["values"] or "not stated": item["counts"] for item in found.to_pylist()})
+    return dict(counts.most_common(_MOST_TEXTS))
+
+
+def _settings(options: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Options as `section.key` → text; what was left at its default too, for a card should stand alone."""
+    settings: dict[str, str] = {}
+    for name, value in options.items():
+        if name == "source" or value in (None, {}, [], ()):
+            continue
+        if isinstance(value, dict):
+            settings |= _settings(value, f"{prefix}{name}.")
+        else:
+            settings[prefix + name] = str(value)
+    return settings
