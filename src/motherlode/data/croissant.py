@@ -52,8 +52,10 @@ _CONTEXT: dict[str, Any] = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
+_MOST_LICENCES = 20
 _TYPES = {"string": "sc:Text", "bool": "sc:Boolean", "float": "sc:Float", "double": "sc:Float"}
-_MEDIA_TYPES = {"image": "sc:ImageObject", "audio": "sc:AudioObject"}
+_MEDIA_MOST_LICENCES = 20
+_TYPES = {"image": "sc:ImageObject", "audio": "sc:AudioObject"}
 _MEANINGS = {
     "id": "hash of the sample's content in its normal form",
     "label": "number of the label in the record set `labels`",
@@ -96,8 +98,9 @@ def describe(dataset: Dataset, licence: str | None) -> dict[str, Any]:
         "distribution": [part for split in splits for part in _distribution(dataset, split)],
         "recordSet": [_records(dataset, split) for split in splits],
     }
-    if licence:
-        result["license"] = licence
+    licences = [licence] if licence else sorted(licences_of(dataset))[:_MOST_LICENCES]
+    if licences:
+        result["license"] = licences[0] if len(licences) == 1 else licences
     if dataset.labels:
         result["recordSet"].append(_label_records(dataset.labels))
     return result
@@ -131,13 +134,24 @@ def _records(dataset: Dataset, split: str) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(dataset.path / dataset.facts["shards"][split][0]["path"])
+    # Dropped media may be broken or hostile: a reader should not decode them unasked.
+    columns = [(n, k) for n, k in zip(schema.names, schema.types) if split != "dropped" or n != dataset.column]
     return {
         "@type": "cr:RecordSet",
         "@id": split,
         "name": split,
         "description": f"{len(dataset.split(split)):,} rows",
-        "field": [_field(dataset, split, name, str(kind)) for name, kind in zip(schema.names, schema.types)],
+        "field": [_field(dataset, split, name, str(kind)) for name, kind in columns],
     }
+
+
+def licences_of(dataset: Dataset) -> set[str]:
+    """Every licence that a kept row states."""
+    found: set[str] = set()
+    for split in ("train", "heldout"):
+        for batch in dataset.split(split).batches(["licence"], 1 << 16):
+            found.update(name for name in batch.column("licence").unique().to_pylist() if name)
+    return found
 
 
 def _field(dataset: Dataset, split: str, name: str, kind: str) -> dict[str, Any]:

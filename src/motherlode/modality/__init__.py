@@ -129,6 +129,8 @@ class Modality(Protocol):
         """Write normalised samples as one picture a person can look at (for images, a grid PNG)."""
         ...
 
-    def contact_sheet(self, media: Sequence[bytes], path: Path, *, captions: Sequence[str] = ()) -> None:
+    def contact_sheet(
+        self, media: Sequence[bytes], path: Path, *, captions: Sequence[str] = (), columns: int = 0
+    ) -> None:
         """Write file bytes, broken ones included, as one picture: the card's kept and dropped samples."""
         ...

@@ -47,7 +47,7 @@ class ImageModality:
     Options = Clean
     augmentations = ("flip", "rotate", "crop", "brightness", "contrast")
     max_bits = 11
-    similar = 0.95
+    similar = 0.92
 
     def examine(self, media: Sequence[bytes], options: Clean) -> Examination:
         """Check, normalise, measure and fingerprint picture files."""
@@ -126,11 +126,13 @@ class ImageModality:
 
         grid(samples, path, columns)
 
-    def contact_sheet(self, media: Sequence[bytes], path: Path, *, captions: Sequence[str] = ()) -> None:
+    def contact_sheet(
+        self, media: Sequence[bytes], path: Path, *, captions: Sequence[str] = (), columns: int = 0
+    ) -> None:
         """Files with captions, broken ones as crossed boxes."""
         from motherlode.modality.image.preview import contact_sheet
 
-        contact_sheet(media, path, captions)
+        contact_sheet(media, path, captions, columns)
 
 
 MODALITY = ImageModality()

@@ -47,9 +47,9 @@ def grid(samples: torch.Tensor, path: Path, columns: int) -> None:
     save(Image.fromarray(canvas), path)
 
 
-def contact_sheet(media: Sequence[bytes], path: Path, captions: Sequence[str]) -> None:
+def contact_sheet(media: Sequence[bytes], path: Path, captions: Sequence[str], columns: int = 0) -> None:
     """See `Modality.contact_sheet`."""
-    columns = max(1, min(len(media), math.ceil(math.sqrt(len(media) * 1.6))))
+    columns = columns or max(1, min(len(media), math.ceil(math.sqrt(len(media) * 1.6))))
     rows = max(1, math.ceil(len(media) / columns))
     step_x = _TILE + 2 * _GUTTER
     step_y = step_x + (_CAPTION_HEIGHT if any(captions) else 0)
