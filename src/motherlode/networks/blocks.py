@@ -55,16 +55,18 @@ def evaluating(network: Module) -> Iterator[Module]:
 
 @contextmanager
 def batch_statistics(network: nn.Module) -> Iterator[None]:
-    """Normalise by the statistics of the batch, as in training, but leave the running ones alone."""
+    """Compute what training computes and leave no trace: batch norms use the batch and keep their running averages,
+    power iterations of spectral norms stand still."""
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)]
-    before = [(norm, norm.track_running_stats, norm.training) for norm in norms]
-    try:
-        for norm in norms:
-            norm.track_running_stats, norm.training = False, True
-        yield
-    finally:
-        for norm, tracked, mode in before:
-            norm.track_running_stats, norm.training = tracked, mode
+    before = [norm.track_running_stats for norm in norms]
+    with evaluating(network):
+        try:
+            for norm in norms:
+                norm.track_running_stats, norm.training = False, True
+            yield
+        finally:
+            for norm, tracked in zip(norms, before):
+                norm.track_running_stats = tracked
 
 
 def truncated_normal(shape: tuple[int, ...], limit: float | None, rng: torch.Generator) -> Tensor:

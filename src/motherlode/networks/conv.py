@@ -18,14 +18,13 @@ from motherlode.networks.blocks import (
     LabelledNoise,
     ProjectionHead,
     batch_norm,
-    convolution,
     crop,
     num_dims,
     pad,
     plan_sizes,
-    transposed,
 )
 from motherlode.networks.shapes import Float, Int
+from motherlode.networks.strided import Double, Halve
 
 Norm = Literal["batch", "none"]
 _LARGEST_MULTIPLE = 8
@@ -60,11 +59,11 @@ class DcganGenerator(nn.Module):
         layers: list[nn.Module] = [batch_norm(dims, widths[0]), nn.ReLU()]
         for num_in, num_out in itertools.pairwise(widths):
             layers += [
-                transposed(dims, num_in, num_out, 4, stride=2, padding=1, bias=False),
+                Double(dims, num_in, num_out),
                 batch_norm(dims, num_out),
                 nn.ReLU(),
             ]
-        layers += [transposed(dims, widths[-1], shape[0], 4, stride=2, padding=1, bias=False), nn.Tanh()]
+        layers += [Double(dims, widths[-1], shape[0]), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         _initialise(self)
 
@@ -97,7 +96,7 @@ class DcganCritic(nn.Module):
         bias = norm == "none"
         layers: list[nn.Module] = []
         for num_in, num_out in zip([shape[0], *widths], widths):
-            layers.append(convolution(dims, num_in, num_out, 4, stride=2, padding=1, bias=bias))
+            layers.append(Halve(dims, num_in, num_out, bias=bias))
             if norm == "batch" and layers[1:]:
                 layers.append(batch_norm(dims, num_out))
             layers.append(nn.LeakyReLU(0.2))

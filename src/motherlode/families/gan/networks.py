@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 
 from motherlode.errors import RecipeError
+from motherlode.families.gan.features import FeatureCritic, load_extractor
 from motherlode.families.gan.options import Options
 from motherlode.families.gan.penalties import Form, Penalty
 from motherlode.modality import SampleSpec
 from motherlode.networks.blocks import seeded
 from motherlode.networks.conv import DcganCritic, DcganGenerator
 from motherlode.networks.mlp import MlpCritic, MlpGenerator
+from motherlode.networks.resnet import ResnetCritic, ResnetGenerator
+from motherlode.networks.strided import Halve
 
-_WIDTHS = {"mlp": 256, "dcgan": 64, "resnet": 32}
-_GENERATORS = {"mlp": MlpGenerator, "dcgan": DcganGenerator}
-_CRITICS = {"mlp": MlpCritic, "dcgan": DcganCritic}
+_WIDTHS = {"mlp": 256, "dcgan": 64, "resnet": 16}
+_GENERATORS = {"mlp": MlpGenerator, "dcgan": DcganGenerator, "resnet": ResnetGenerator}
+_CRITICS = {"mlp": MlpCritic, "resnet": ResnetCritic}
 
 
 def resolve(options: Options, spec: SampleSpec) -> Options:
@@ -38,7 +41,8 @@ def resolve(options: Options, spec: SampleSpec) -> Options:
         )
     norm = options.critic_norm
     if norm == "auto":
-        norm = "none" if tamed or options.network != "dcgan" else "batch"
+        plain = options.network == "dcgan" and options.features is None
+        norm = "batch" if plain and not tamed else "none"
     if norm == "batch" and penalised:
         raise RecipeError(
             "a gradient penalty needs a critic that judges each sample by itself",
@@ -72,17 +76,37 @@ def resolve_penalty(options: Options) -> Penalty:
     return Penalty(gradient, r1, r2, form, given.every)
 
 
-def build_networks(options: Options, spec: SampleSpec, seed: int) -> tuple[nn.Module, nn.Module]:
-    """Generator and critic for resolved options, initialised from `seed` alone."""
-    num_labels = spec.num_labels if options.conditional else 0
-    width = options.width or _WIDTHS[options.network]
+def build_networks(
+    options: Options, spec: SampleSpec, seed: int, extractor: nn.Module | None = None
+) -> tuple[nn.Module, nn.Module]:
+    """Generator and critic for resolved options, initialised from `seed` alone.
+
+    Args:
+        options: resolved.
+        spec: shape and labels of the samples.
+        seed: of the initial weights.
+        extractor: used by the feature critic instead of the one the options name.
+    """
+    sizes: dict[str, int] = {"width": options.width or _WIDTHS[options.network]}
+    sizes["num_labels"] = spec.num_labels if options.conditional else 0
+    if options.network == "resnet":
+        sizes |= {"num_blocks": options.blocks, "group_size": options.group_size}
     with seeded(seed, "generator"):
-        generator = _GENERATORS[options.network](
-            spec.shape, num_noise=options.noise, width=width, num_labels=num_labels
-        )
+        generator = _GENERATORS[options.network](spec.shape, num_noise=options.noise, **sizes)
     with seeded(seed, "critic"):
-        extra = {"norm": options.critic_norm} if options.network == "dcgan" else {}
-        critic = _CRITICS[options.network](spec.shape, width=width, num_labels=num_labels, **extra)
+        critic: nn.Module
+        if options.features is not None:
+            critic = FeatureCritic(
+                extractor or load_extractor(options.features.extractor),
+                spec.shape,
+                resolution=options.features.resolution,
+                width=options.features.width,
+                num_labels=sizes["num_labels"],
+            )
+        elif options.network == "dcgan":
+            critic = DcganCritic(spec.shape, norm="batch" if options.critic_norm == "batch" else "none", **sizes)
+        else:
+            critic = _CRITICS[options.network](spec.shape, **sizes)
         if options.spectral:
             bound_spectrally(critic)
     return generator, critic
@@ -94,5 +118,6 @@ def bound_spectrally(critic: nn.Module) -> None:
     Miyato et al. 2018, "Spectral Normalization for GANs". A kernel counts as a matrix of outputs by inputs x cells.
     """
     for module in list(critic.modules()):
-        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        weighted = isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | Halve)
+        if weighted and not parametrize.is_parametrized(module):
             parametrizations.spectral_norm(module)

@@ -52,8 +52,10 @@ class Options(Strict):
 
     network: Literal["mlp", "dcgan", "resnet"] = "dcgan"
     width: int | None = Field(
-        None, ge=1, description="channels of the finest grid; default: mlp 256, dcgan 64, resnet 32"
+        None, ge=1, description="channels of the finest grid; default: mlp 256, dcgan 64, resnet 16"
     )
+    blocks: int = Field(1, ge=1, description="resnet: residual blocks on each grid")
+    group_size: int = Field(0, ge=0, description="resnet: channels a group of its convolutions sees; 0: all of them")
     noise: int = Field(100, ge=1, description="size of the noise vector")
     critic_norm: Literal["auto", "batch", "none"] = Field(
         "auto", description="of a dcgan critic; auto: batch, unless a penalty or clipping forbids it"
