@@ -102,33 +102,19 @@ def show(found: Plan) -> None:
         for name, share in found.split.items()
         if share[2] > 0
     )
-    best = found.best
+    best, now, expected = found.best, found.now, found.expected
+    passes = f"{best['passes']:.3g} passes (today {now['passes']:.3g})"
+    reach = f"{expected[0]:.4g} (90 %: {expected[1]:.4g} to {expected[2]:.4g}), today {now['loss']:.4g}"
     facts = [
         ("data beat GPU-hours below", price_range(found.break_even_price, asked)),
         ("best split", split),
-        (
-            "best run then",
-            f"{amount(best['num_parameters'])} parameters, {best['passes']:.3g} passes (today {found.now['passes']:.3g})",
-        ),
-        (
-            "expected loss",
-            f"{found.expected[0]:.4g} (90 %: {found.expected[1]:.4g} to {found.expected[2]:.4g}), today {found.now['loss']:.4g}",
-        ),
-        *(
-            (rate.name.replace("_", " "), f"{rate.text} (90 %: {amount(rate.low)} to {amount(rate.high)})")
-            for rate in found.exchange
-        ),
+        ("best run then", f"{amount(best['num_parameters'])} parameters, {passes}"),
+        ("expected loss", reach),
+        *((rate.name.replace("_", " "), f"{rate.text} ({rate.range})") for rate in found.exchange),
         ("extrapolation", f"{found.extrapolation:.1f} decades beyond the pilots"),
     ]
     if found.next_pilot is not None:
-        pilot = found.next_pilot
-        facts.append(
-            (
-                "next pilot",
-                f"{amount(pilot.num_parameters)} parameters, {amount(pilot.unique)} unique samples, {pilot.passes:.3g} passes "
-                f"({money(pilot.cost, asked.currency)}): {pilot.why}",
-            )
-        )
+        facts.append(("next pilot", found.next_pilot.text(money(found.next_pilot.cost, asked.currency))))
     console.results.print()
     console.facts(facts)
     console.results.print()

@@ -1,15 +1,16 @@
 """`fit_law`: from a table of finished runs to a law with honest intervals, and the warnings that go with it.
 
 Form "auto" fits every form the table can bear, asks each for the larger pilots from the smaller (rolling origin), and
-averages them by how well they answered. On twelve public tables cut at a tenth of their top compute the median
-error of the average was 1.8 %, where the best single form of the library had 2.5 %. Nothing here draws an ambient random number:
-the same table and seed give the same bytes in `law.json`.
+averages them by how well they answered; between the pilots it weighs them by cross-validation. On twelve public tables
+cut at a tenth of their top compute the median error of the average was 1.8 %, that of the Chinchilla form alone 2.5 %.
+Nothing here draws an ambient random number: the same table and seed give the same bytes in `law.json`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,8 @@ from motherlode.studies import intervals, kernels
 from motherlode.studies.law import Cost, Law, Member
 from motherlode.studies.laws import AUTOMATIC, Floats, Form, find_form
 from motherlode.studies.runs import Runs, RunsError, read_runs
-from motherlode.studies.solve import HUBER, Solution, pose, resample, solve
-
-FormName = Literal["auto", "chinchilla", "effective_data", "overfit_penalty", "bounded", "saturating", "broken"]
+from motherlode.studies.solve import HUBER, Solution, pose, refit, resample, solve
+from motherlode.studies.value import value
 
 _REPEATED = 1.5  # passes beyond which a cell says something about repetition
 _PROFILE_DROP = 1.353  # half of the 90 % point of chi-square with one degree of freedom
@@ -62,38 +62,32 @@ def fit_law(
     delta = huber if huber is not None else max(HUBER, _seed_noise(table) or 0.0)
     solutions = {f.name: solve(pose(f, table, fixed=fixed, delta=delta)) for f in chosen}
     origins = [] if fixed else intervals.rolling_origin(chosen, table)
-    weights = intervals.weigh(chosen, origins)
-    order = sorted(weights, key=lambda name: (-weights[name], name))
+    far = intervals.weigh(chosen, origins)
+    near = intervals.weigh_near(solutions, seed) if len(solutions) > 1 else far
+    order = sorted({**near, **far}, key=lambda name: (-near.get(name, 0.0), -far.get(name, 0.0), name))
     members = tuple(
         Member(
             form=name,
-            weight=weights[name],
+            near=near.get(name, 0.0),
+            far=far.get(name, 0.0),
             objective=solutions[name].objective,
             theta=solutions[name].theta,
-            draws=resample(solutions[name], round(bootstrap * weights[name]), seed),
+            draws=resample(solutions[name], round(bootstrap * max(near.get(name, 0.0), far.get(name, 0.0))), seed),
             centre=solutions[name].problem.centre,
         )
         for name in order
     )
-    residuals = sum((weights[name] * solutions[name].residuals() for name in order), np.zeros(len(table)))
-    discrepancy = intervals.calibrate(origins, weights, residuals, table)
     lead = solutions[order[0]]
     natural = _natural_draws(lead, members[0].draws)
     correlation = _ridge(natural)
-    return Law(
+    law = Law(
         form=form,
         members=members,
         treatments=table.treatments,
-        discrepancy=discrepancy,
+        discrepancy=intervals.Discrepancy(0.0, 0.0, 0.0, False),
         cost=Cost.of(table),
         runs=table,
         origins=tuple(origins),
-        warnings=(
-            *table.warnings,
-            *_table_warnings(table),
-            *_fit_warnings(lead, natural, correlation, table),
-            *([] if discrepancy.calibrated else [_UNCALIBRATED]),
-        ),
         correlation=correlation,
         intervals={
             name: (float(np.quantile(values, 0.05)), float(np.quantile(values, 0.95)))
@@ -102,6 +96,28 @@ def fit_law(
         },
         seed=seed,
     )
+    discrepancy = _discrepancy(law, origins, far)
+    warnings = (
+        *table.warnings,
+        *_table_warnings(table),
+        *_fit_warnings(lead, natural, correlation),
+        *([] if discrepancy.calibrated else [_UNCALIBRATED]),
+    )
+    return replace(law, discrepancy=discrepancy, warnings=warnings)
+
+
+def _discrepancy(law: Law, origins: Sequence[intervals.Origin], far: dict[str, float]) -> intervals.Discrepancy:
+    """What the bootstrap does not see, from the residuals of the law between its pilots and from the origins."""
+    runs = law.runs
+    fitted = sum((m.near * m.log_loss(runs.table, runs.group)[0] for m in law.members), np.zeros(len(runs)))
+    residuals = np.log(runs.loss) - fitted
+    best = np.empty(len(runs))
+    for group, name in enumerate(runs.treatments):
+        of_group = runs.group == group
+        if of_group.any():
+            best[of_group] = value(law, runs.U[of_group], runs.flops[of_group], treatment=name, draws=0).log_loss
+    local = intervals.local_error(residuals, runs, fitted - best)
+    return intervals.calibrate(origins, far, residuals, local)
 
 
 _UNCALIBRATED = (
@@ -198,7 +214,7 @@ def _table_warnings(runs: Runs) -> list[str]:
     return found
 
 
-def _fit_warnings(solution: Solution, natural: dict[str, Floats], correlation: float | None, runs: Runs) -> list[str]:
+def _fit_warnings(solution: Solution, natural: dict[str, Floats], correlation: float | None) -> list[str]:
     found = []
     if correlation is not None and abs(correlation) > 0.3:
         log_a, log_b = np.std(np.log(natural["A"])), np.std(np.log(natural["B"]))
@@ -240,7 +256,7 @@ def profile_lower_bound(solution: Solution, name: str) -> float | None:
         theta[slot] = value
         _, found = kernels.minimise(
             problem.form.kind, problem.base, theta, problem.free[problem.free != slot], problem.low, problem.high,
-            problem.table, problem.groups, problem.centre, problem.y, np.ones(problem.y.size), problem.delta, 60,
+            problem.table, problem.groups, problem.centre, problem.y, np.ones(problem.y.size), problem.delta, 60, 1e-7,
         )  # fmt: skip
         return float(problem.y.size * np.log(max(found, 1e-300) / max(solution.objective, 1e-300)))
 
@@ -263,11 +279,7 @@ def _outlier_warning(solution: Solution, natural: dict[str, Floats]) -> list[str
         return []
     weights = np.ones(problem.y.size)
     weights[np.argsort(-np.abs(solution.residuals()), kind="stable")[:num_out]] = 0.0
-    theta, _ = kernels.minimise(
-        problem.form.kind, problem.base, solution.theta, problem.free, problem.low, problem.high, problem.table,
-        problem.groups, problem.centre, problem.y, weights, problem.delta, 200,
-    )  # fmt: skip
-    without = problem.form.natural(theta[: problem.base], problem.centre)
+    without = refit(solution, weights, 200).natural
     found = []
     for name in ("alpha", "beta"):
         error = float(np.std(natural[name]))

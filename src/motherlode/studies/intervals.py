@@ -10,14 +10,15 @@ spread between forms, rate × decades.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 
+from motherlode.randomness import numpy_generator
 from motherlode.studies.laws import Floats, Form
 from motherlode.studies.runs import Runs
-from motherlode.studies.solve import pose, solve
+from motherlode.studies.solve import Solution, pose, refit, solve
 
 DECADES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 DEFAULT_RATE = 0.10  # of the loss, a decade, where the pilots cannot tell
@@ -25,6 +26,11 @@ _SHORTEST = 0.25
 _SHARPNESS = 4.0
 _RATE_QUANTILE = 0.8
 _NUM_STARTS = 4
+_NUM_FOLDS = 4
+_NEIGHBOURS = 5
+_GOOD = 0.02
+_FEWEST_GOOD = 12
+_BLEND = 0.25  # decades beyond the pilots over which the weights turn from near to far
 
 
 @dataclass(frozen=True)
@@ -76,21 +82,24 @@ def z_of(level: float) -> float:
 def rolling_origin(forms: Sequence[Form], runs: Runs) -> list[Origin]:
     """Fit the smaller pilots, predict the larger: at most six origins, deepest last."""
     flops = runs.flops
-    origins = []
+    origins: list[Origin] = []
     for decades in DECADES:
         below = flops <= flops.max() / 10**decades * 1.001
         small, large = runs.where(below), runs.where(~below)
         able = [form for form in forms if small.num_distinct() >= form.num_cells]
         if not able or len(large) < 2:
             continue
-        horizon = np.log10(large.flops / small.flops.max())
+        if origins and origins[-1].num_fitted == len(small):
+            origins.append(replace(origins[-1], decades=decades))
+            continue
+        ahead = np.log10(large.flops / small.flops.max())
         predicted = {}
         for form in able:
             if form.sees_unique and runs.epochs.max() > 1.05 and small.epochs.max() < 1.05:
                 continue
             predicted[form.name] = solve(pose(form, small), num_starts=_NUM_STARTS).predict(large.table, large.group)
         if predicted:
-            origins.append(Origin(decades, len(small), horizon, large.loss, predicted))
+            origins.append(Origin(decades, len(small), ahead, large.loss, predicted))
     return origins
 
 
@@ -115,8 +124,39 @@ def weigh(forms: Sequence[Form], origins: Sequence[Origin]) -> dict[str, float]:
     return {name: value / total for name, value in kept.items()}
 
 
-def calibrate(origins: Sequence[Origin], weights: dict[str, float], residuals: Floats, runs: Runs) -> Discrepancy:
-    """Noise, rate and local error of the weighted law on its own pilots."""
+def weigh_near(solutions: dict[str, Solution], seed: int) -> dict[str, float]:
+    """Weight of each form between the pilots: cross-validated log score, averaged over a Bayesian bootstrap of cells.
+
+    This is pseudo-BMA+ (Yao et al. 2018, Bayesian Analysis 13(3), section 3.4) with Laplace errors; four folds
+    interleaved in compute, each warm-started from the whole fit.
+    """
+    names = list(solutions)
+    scores = []
+    for name in names:
+        problem = solutions[name].problem
+        fold = np.argsort(np.argsort(problem.table[:, :2].sum(axis=1), kind="stable"), kind="stable") % _NUM_FOLDS
+        misses = np.empty(problem.y.size)
+        for k in range(_NUM_FOLDS):
+            found = refit(solutions[name], (fold != k).astype(np.float64))
+            misses[fold == k] = np.abs(found.residuals()[fold == k])
+        scale = max(float(misses.mean()), 1e-6)
+        scores.append(-misses / scale - np.log(2 * scale))
+    log_score = np.asarray(scores)
+    shares = numpy_generator(seed, "weights between pilots").dirichlet(np.ones(log_score.shape[1]), 200)
+    total = log_score.shape[1] * shares @ log_score.T
+    odds = np.exp(total - total.max(axis=1, keepdims=True))
+    weights = (odds / odds.sum(axis=1, keepdims=True)).mean(axis=0)
+    kept = {name: float(weight) for name, weight in zip(names, weights) if weight > 0.02}
+    return {name: weight / sum(kept.values()) for name, weight in kept.items()}
+
+
+def blend(beyond: Floats) -> Floats:
+    """Share of the far weights at a distance beyond the pilots, in decades: 0 inside, 1 from a quarter on."""
+    return np.minimum(beyond / _BLEND, 1.0)
+
+
+def calibrate(origins: Sequence[Origin], weights: dict[str, float], residuals: Floats, local: float) -> Discrepancy:
+    """Noise and rate of the weighted law on its own pilots; `local` from `local_error`."""
     z90 = z_of(0.9)
     noise = max(float(np.quantile(np.abs(residuals), 0.9)) / z90, 1e-6)
     rates = []
@@ -127,27 +167,43 @@ def calibrate(origins: Sequence[Origin], weights: dict[str, float], residuals: F
             misses = np.abs(origin.errors({name: weight / total for name, weight in known.items()}))
             rates.append(np.quantile(misses / np.maximum(origin.horizon, _SHORTEST), _RATE_QUANTILE))
     rate = float(np.mean(rates)) / z90 if rates else DEFAULT_RATE
-    return Discrepancy(noise, rate, _local(residuals, runs), bool(rates))
+    return Discrepancy(noise, rate, local, bool(rates))
 
 
-def _local(residuals: Floats, runs: Runs) -> float:
-    """Robust deviation of the residual's step to the nearest cell that differs, over √2."""
-    table = runs.table / np.log(2.0)
-    steps = []
-    for i in range(len(runs)):
-        distance = np.abs(table - table[i]).max(axis=1) + 1e9 * (runs.group != runs.group[i])
-        distance[distance < 1e-9] = np.inf
-        nearest = int(np.argmin(distance))
-        if distance[nearest] < 3.0:
-            steps.append(abs(residuals[i] - residuals[nearest]))
-    if len(steps) < 4:
-        return float(np.quantile(np.abs(residuals), 0.68))
-    return float(np.median(steps)) * 1.4826 / np.sqrt(2.0)
+def local_error(residuals: Floats, runs: Runs, gap: Floats) -> float:
+    """The law's own error in the step between best runs a factor of two apart, run noise taken out, over √2.
+
+    Args:
+        residuals: (M,) of log loss.
+        runs: the pilots.
+        gap: (M,) log loss each pilot gives away against the best run of its data and compute; a plan compares best
+            runs, so pilots of ill-chosen size (gap above 2 %) are not asked.
+
+    The mean residual of each cell's five nearest is compared with that of cells a doubling away, or as near as the grid
+    has any; what white noise
+    (seen in the step to the very nearest cell) adds to that difference is subtracted, down to a third of it.
+    """
+    good = gap < _GOOD
+    if good.sum() < _FEWEST_GOOD:
+        good = gap <= np.sort(gap)[min(_FEWEST_GOOD, gap.size) - 1]
+    residuals, group, table = residuals[good], runs.group[good], runs.table[good] / np.log(2.0)
+    distance = np.abs(table[:, None, :] - table[None, :, :]).max(axis=2)
+    distance[group[:, None] != group[None, :]] = np.inf
+    order = np.argsort(distance, axis=1, kind="stable")
+    means = residuals[order[:, :_NEIGHBOURS]].mean(axis=1)
+    noise = (1.4826 * float(np.median(np.abs(residuals - residuals[order[:, 1]])))) ** 2 / 2
+    apart = np.where(distance >= 0.9, distance, np.inf).min(axis=1)
+    reach = 1.1 * float(np.median(apart)) if np.isfinite(apart).sum() > apart.size / 2 else 1.6
+    first, second = np.nonzero((distance >= 0.9) & (distance < max(reach, 1.6)))
+    steps = np.abs(means[first] - means[second])
+    spread = (1.4826 * float(np.median(steps))) ** 2 / 2 if steps.size else noise
+    return float(np.sqrt(max(spread - noise / _NEIGHBOURS, noise / 9.0)))
 
 
 def horizon(runs: Runs, table: Floats, flops: Floats) -> Floats:
     """Decades outside the pilots' box, the largest over compute, N, D, unique data and passes: (M,)."""
     pilots = np.column_stack([np.log(runs.flops), runs.table, runs.table[:, 1] - runs.table[:, 2]])
     asked = np.column_stack([np.log(flops), table, table[:, 1] - table[:, 2]])
-    beyond = np.maximum(asked - pilots.max(axis=0), pilots.min(axis=0) - asked)
-    return np.maximum(beyond.max(axis=1), 0.0) / np.log(10.0)
+    beyond = np.maximum(asked - pilots.max(axis=0), pilots.min(axis=0) - asked).max(axis=1)
+    decades: Floats = np.maximum(beyond, 0.0) / np.log(10.0)
+    return decades

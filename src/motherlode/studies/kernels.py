@@ -225,7 +225,7 @@ def _normal(kind, base, theta, free, table, groups, centre, y, weights, delta, m
 
 
 @_jit
-def minimise(kind, base, start, free, low, high, table, groups, centre, y, weights, delta, num_steps):  # type: ignore[no-untyped-def]
+def minimise(kind, base, start, free, low, high, table, groups, centre, y, weights, delta, num_steps, tolerance):  # type: ignore[no-untyped-def]
     """Iteratively reweighted Levenberg-Marquardt from `start`; returns (theta, objective).
 
     `free` holds the indices that may move, inside [low, high]; every accepted step lowers Huber's objective.
@@ -263,7 +263,7 @@ def minimise(kind, base, start, free, low, high, table, groups, centre, y, weigh
             damping *= 8.0
         if not moved:
             break
-        stale = stale + 1 if best - value < 1e-7 * best else 0
+        stale = stale + 1 if best - value < tolerance * best else 0
         best = value
         theta[:] = trial
         damping = max(damping / 6.0, 1e-9)
@@ -273,12 +273,12 @@ def minimise(kind, base, start, free, low, high, table, groups, centre, y, weigh
 
 
 @_jit
-def bootstrap(kind, base, start, free, low, high, table, groups, centre, y, weights_BM, delta, num_steps):  # type: ignore[no-untyped-def]
+def bootstrap(kind, base, start, free, low, high, table, groups, centre, y, weights_BM, delta, num_steps, tolerance):  # type: ignore[no-untyped-def]
     """One warm-started fit a row of weights: (B, P)."""
     out = np.empty((weights_BM.shape[0], start.size))
     for b in range(weights_BM.shape[0]):
         theta, _ = minimise(
-            kind, base, start, free, low, high, table, groups, centre, y, weights_BM[b], delta, num_steps
+            kind, base, start, free, low, high, table, groups, centre, y, weights_BM[b], delta, num_steps, tolerance
         )
         out[b] = theta
     return out

@@ -18,7 +18,7 @@ from motherlode import storage
 from motherlode.errors import CorruptError, RecipeError
 from motherlode.registry import did_you_mean
 from motherlode.studies import kernels
-from motherlode.studies.intervals import Discrepancy, Origin, horizon, z_of
+from motherlode.studies.intervals import Discrepancy, Origin, blend, horizon, z_of
 from motherlode.studies.laws import Floats, find_form
 from motherlode.studies.runs import Runs, read_runs
 
@@ -54,10 +54,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Member:
-    """One form inside a law: `theta` (P,) and `draws` (B, P) are centred as the kernels want them."""
+    """One form inside a law: `theta` (P,) and `draws` (B, P) are centred as the kernels want them.
+
+    `near` is its weight between the pilots (cross-validated), `far` beyond them (rolling origin).
+    """
 
     form: str
-    weight: float
+    near: float
+    far: float
     objective: float
     theta: Floats
     draws: Floats
@@ -86,7 +90,7 @@ class Law:
 
     Attributes:
         form: what was asked for: a form's name or "auto".
-        members: forms with weights that sum to 1, heaviest first.
+        members: forms whose weights sum to 1, the heaviest between the pilots first.
         treatments: names; the first is the baseline.
         discrepancy: noise and growth of error with the horizon.
         origins: the rolling-origin refits behind weights and rate.
@@ -144,7 +148,9 @@ class Law:
             return 0
         if treatment not in self.treatments:
             raise RecipeError(
-                "the pilots must hold cells of this treatment", treatment, did_you_mean(treatment, list(self.treatments))
+                "the pilots must hold cells of this treatment",
+                treatment,
+                did_you_mean(treatment, list(self.treatments)),
             )
         return self.treatments.index(treatment)
 
@@ -176,17 +182,24 @@ class Law:
 
     def log_moments(self, table: Floats, groups: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Mean and deviation of log L at (M, 3) rows: bootstrap, spread of forms, discrepancy; not a run's noise."""
-        weights = np.asarray([member.weight for member in self.members])
+        flops = self.cost.flops(np.exp(table[:, 0]), np.exp(table[:, 1]))
+        beyond = horizon(self.runs, table, flops)
+        weights = self.weights(beyond)
         each = np.stack([member.log_loss(table, groups)[0] for member in self.members])
-        centre = weights @ each
-        variance = weights @ (each - centre) ** 2
+        centre = (weights * each).sum(axis=0)
+        variance = (weights * (each - centre) ** 2).sum(axis=0) + (self.discrepancy.rate * beyond) ** 2
         for weight, member in zip(weights, self.members):
             if len(member.draws) > 1:
                 low, high = np.quantile(member.log_loss(table, groups, draws=True), [0.05, 0.95], axis=0)
                 variance = variance + weight * ((high - low) / (2 * z_of(0.9))) ** 2
-        flops = self.cost.flops(np.exp(table[:, 0]), np.exp(table[:, 1]))
-        variance = variance + (self.discrepancy.rate * horizon(self.runs, table, flops)) ** 2
         return centre, np.sqrt(variance)
+
+    def weights(self, beyond: Floats) -> Floats:
+        """Weight of each member at distances beyond the pilots, in decades: (members, M), columns sum to 1."""
+        share = blend(np.asarray(beyond, np.float64))
+        near, far = (np.asarray([getattr(m, name) for m in self.members])[:, None] for name in ("near", "far"))
+        mixed: Floats = (1.0 - share) * near + share * far
+        return mixed
 
     def to_json(self) -> dict[str, Any]:
         """Everything needed to reopen the law, as plain values."""
@@ -274,4 +287,3 @@ class Law:
             intervals={name: (pair[0], pair[1]) for name, pair in held["intervals"].items()},
             seed=held["seed"],
         )
-

@@ -4,8 +4,8 @@ On 182 published repetition runs no form was best at once in sample, at 30 times
 at more passes; `fit` therefore weighs them by how well they foretold the user's own larger pilots.
 
 Symbols: N parameters, D samples (or tokens) seen, U unique ones, R = D/U − 1 repetitions, L the quality, lower is
-better. All forms are decreasing power laws towards an irreducible E, so none of them can describe a family that gets worse with
-more fresh data; such tables end in large residuals and wide intervals, not in an error.
+better. All forms are decreasing power laws towards an irreducible E, so none of them can describe a family that gets
+worse with more fresh data; such tables end in large residuals and wide intervals, not in an error.
 """
 
 from __future__ import annotations
@@ -164,7 +164,9 @@ class Form:
         centre = np.zeros(4)
         theta = self.centred(parameters, centre)[None]
         groups = np.zeros(len(table), np.int64)
-        return np.exp(kernels.predict(self.kind, theta.shape[1], theta, centre, table, groups)[0]).reshape(sizes.shape)
+        log_loss = kernels.predict(self.kind, theta.shape[1], theta, centre, table, groups)[0]
+        loss: Floats = np.exp(log_loss).reshape(sizes.shape)
+        return loss
 
 
 _WIDE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5)

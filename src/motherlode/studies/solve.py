@@ -20,6 +20,7 @@ from motherlode.studies.runs import Runs
 
 HUBER = 1e-3
 _BOOTSTRAP_STEPS = 25
+_TIGHT, _LOOSE = 1e-7, 1e-5  # relative falls of the objective that no longer count as progress
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Solution:
         """Log loss at (M, 3) rows of log N, log D, log U."""
         problem = self.problem
         out: Floats = kernels.predict(problem.form.kind, problem.base, self.theta[None], problem.centre, table, groups)
-        return out[0]
+        first: Floats = out[0]
+        return first
 
 
 def centre_of(table: Floats) -> Floats:
@@ -127,11 +129,21 @@ def solve(problem: Problem, *, num_starts: int = 8, weights: Floats | None = Non
         for theta in pool if pool is not None else [best_theta]:
             found, value = kernels.minimise(
                 form.kind, problem.base, theta, problem.free, problem.low, problem.high, problem.table,
-                problem.groups, problem.centre, problem.y, weights, problem.delta, steps,
+                problem.groups, problem.centre, problem.y, weights, problem.delta, steps, _TIGHT,
             )  # fmt: skip
             if value < best:
                 best_theta, best = found, float(value)
     return Solution(problem, best_theta, best)
+
+
+def refit(solution: Solution, weights: Floats, num_steps: int = 60) -> Solution:
+    """The same problem with other row weights (M,), warm-started from the solution."""
+    problem = solution.problem
+    theta, value = kernels.minimise(
+        problem.form.kind, problem.base, solution.theta, problem.free, problem.low, problem.high, problem.table,
+        problem.groups, problem.centre, problem.y, weights, problem.delta, num_steps, _TIGHT,
+    )  # fmt: skip
+    return Solution(problem, theta, float(value))
 
 
 def _starts(problem: Problem, weights: Floats, num_starts: int) -> list[Floats]:
@@ -166,6 +178,6 @@ def resample(solution: Solution, num_draws: int, seed: int, stream: str = "boots
     weights = rng.multinomial(num_rows, np.full(num_rows, 1.0 / num_rows), num_draws).astype(np.float64)
     draws: Floats = kernels.bootstrap(
         problem.form.kind, problem.base, solution.theta, problem.free, problem.low, problem.high, problem.table,
-        problem.groups, problem.centre, problem.y, weights, problem.delta, _BOOTSTRAP_STEPS,
+        problem.groups, problem.centre, problem.y, weights, problem.delta, _BOOTSTRAP_STEPS, _LOOSE,
     )  # fmt: skip
     return draws

@@ -1,0 +1,132 @@
+"""Makes `plan.html`: the verdict, four pictures, the arms, the warnings, in one file without script or network.
+
+About 200 kB for a 200-row table, most of it the map's contours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from motherlode.studies import pictures
+from motherlode.studies.laws import find_form
+from motherlode.studies.plan import Arm, Plan
+from motherlode.studies.words import amount, money, price_range
+
+_HEADLINES = {
+    "data": "Buy data.",
+    "compute": "Buy GPU-hours.",
+    "neither": "Keep the money.",
+    "abstain": "The pilots cannot tell.",
+}
+
+
+def render(plan: Plan) -> str:
+    """The page as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("motherlode.studies"),
+        autoescape=select_autoescape(("html", "j2")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("plan.html.j2").render(
+        headline=_headline(plan),
+        sentence=plan.sentence,
+        votes=pictures.probability_bar(plan),
+        tiles=_tiles(plan),
+        abstentions=plan.abstentions,
+        map=pictures.isoquant_map(plan),
+        money=pictures.what_money_buys(plan),
+        held_back=pictures.held_back(plan.law),
+        facets=pictures.pilots_and_curves(plan.law),
+        budget=money(plan.question.budget, plan.question.currency),
+        arms=[_arm(plan, arm) for arm in plan.arms],
+        rates=[{"text": rate.text, "range": rate.range} for rate in plan.exchange],
+        warnings=plan.warnings,
+        method=_method(plan),
+    )
+
+
+def _headline(plan: Plan) -> str:
+    if plan.verdict == "treatment":
+        best = max((arm for arm in plan.arms if arm.kind == "treatment"), key=lambda arm: arm.wins)
+        return f"Better the data: {best.name}."
+    return _HEADLINES[plan.verdict]
+
+
+def _tiles(plan: Plan) -> list[dict[str, str]]:
+    asked, best, now = plan.question, plan.best, plan.now
+    shares = {"data": "data", "compute": "GPU-hours", "treatment": "better data"}
+    parts = [f"{plan.split[name][0]:.0%} {label}" for name, label in shares.items() if plan.split[name][0] > 0.005]
+    data = plan.split["data"]
+    return [
+        {
+            "title": "data beat GPU-hours below",
+            "value": money(plan.break_even_price[0], asked.currency),
+            "detail": price_range(plan.break_even_price, asked).partition(" ")[2],
+        },
+        {
+            "title": f"best split of {money(asked.budget, asked.currency)}",
+            "value": ", ".join(parts) or "nothing",
+            "detail": f"data's share 90 %: {data[1]:.0%} to {data[2]:.0%}",
+        },
+        {
+            "title": "expected loss after it",
+            "value": f"{plan.expected[0]:.4g}",
+            "detail": f"90 %: {plan.expected[1]:.4g} to {plan.expected[2]:.4g}; today's best {now['loss']:.4g}",
+        },
+        {
+            "title": "best run then",
+            "value": f"{amount(best['num_parameters'])} parameters",
+            "detail": f"{best['passes']:.3g} passes over {amount(min(best['unique'], best['num_samples']))} samples; "
+            f"today {now['passes']:.3g}",
+        },
+        {
+            "title": "extrapolation",
+            "value": f"{plan.extrapolation:.1f} decades",
+            "detail": "beyond the pilots" if plan.extrapolation > 0 else "inside what the pilots cover",
+        },
+    ]
+
+
+def _arm(plan: Plan, arm: Arm) -> dict[str, str]:
+    have = {
+        "data": f"{amount(arm.unique)} unique samples",
+        "compute": f"{arm.flops:.3g} FLOPs",
+        "treatment": f"{arm.share:.0%} treated ({money(arm.spent, plan.question.currency)})",
+    }
+    names = {"data": "data", "compute": "GPU-hours", "treatment": arm.name}
+    return {
+        "name": names[arm.kind],
+        "have": have[arm.kind],
+        "loss": f"{arm.loss[0]:.4g} ({arm.loss[1]:.4g} to {arm.loss[2]:.4g})",
+        "gain": f"{arm.gain[0]:.1%} ({arm.gain[1]:.1%} to {arm.gain[2]:.1%})",
+        "wins": f"{arm.wins:.0%}",
+    }
+
+
+def _method(plan: Plan) -> list[tuple[str, Any]]:
+    law, asked = plan.law, plan.question
+    rows: list[tuple[str, Any]] = [
+        (
+            "pilots",
+            f"{len(law.runs)} runs, {law.runs.num_distinct()} distinct; treatments: {', '.join(law.treatments)}",
+        ),
+        ("you have", f"{amount(asked.unique)} unique samples, {asked.flops:.3g} FLOPs"),
+        ("a GPU-hour", f"{asked.machine.source}; {asked.machine.flops_per_hour:.3g} FLOPs"),
+        (
+            "error of the law",
+            f"{law.discrepancy.noise:.1%} noise a run, {law.discrepancy.local:.1%} in a step between neighbours, "
+            f"{law.discrepancy.rate:.1%} a decade beyond the pilots"
+            + ("" if law.discrepancy.calibrated else " (assumed)"),
+        ),
+    ]
+    for member in law.members:
+        form = find_form(member.form)
+        values = ", ".join(f"{name} {value:.4g}" for name, value in member.natural.items())
+        rows.append(
+            (f"{member.form} ({member.near:.0%} between pilots, {member.far:.0%} beyond)", f"{form.equation}: {values}")
+        )
+    return rows

@@ -1,0 +1,84 @@
+"""The verdict in one sentence, with its probability, its figures and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motherlode.studies.abstain import Pilot
+    from motherlode.studies.plan import Arm, Question
+
+_NAMES = {"data": "data", "compute": "GPU-hours", "treatment": "better data", "neither": "nothing"}
+
+
+def amount(number: float) -> str:
+    """1234567 → "1.23M"; counts as people say them."""
+    if not isfinite(number):
+        return "∞"
+    if abs(number) >= 1e15:
+        return f"{number:.2e}".replace("e+", "e")
+    for scale, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= scale:
+            return f"{number / scale:.3g}{suffix}"
+    return f"{number:.3g}"
+
+
+def money(number: float, currency: str) -> str:
+    """An amount with its currency label; "no price" where it is infinite."""
+    if not isfinite(number):
+        return "any price"
+    sign = {"USD": "$", "EUR": "€", "GBP": "£"}.get(currency)
+    digits = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{sign}{digits}" if sign else f"{digits} {currency}"
+
+
+def price_range(price: tuple[float, float, float], question: Question) -> str:
+    """A break-even price a unit with its interval."""
+    unit = f"per {amount(question.unit)} samples" if question.unit != 1 else "each"
+    low, high = (money(x, question.currency) for x in price[1:])
+    return f"{money(price[0], question.currency)} {unit} (90 %: {low} to {high})"
+
+
+def sentence(
+    verdict: str,
+    question: Question,
+    arms: Sequence[Arm],
+    probability: dict[str, float],
+    price: tuple[float, float, float],
+    abstentions: Sequence[str],
+    pilot: Pilot,
+) -> str:
+    """What one would say across a table."""
+    budget = money(question.budget, question.currency)
+    if verdict == "abstain":
+        return (
+            f"The pilots cannot tell what {budget} should buy: {abstentions[0]}. Run one more first: "
+            f"{pilot.text(money(pilot.cost, question.currency))}."
+        )
+    sure = f"with probability {_percent(probability[verdict])}"
+    if verdict == "neither":
+        return (
+            f"Keep the money: {sure} neither data nor GPU-hours for {budget} would better the loss by "
+            f"{question.worth:.1%}."
+        )
+    arm = max((a for a in arms if a.kind == verdict), key=lambda a: a.wins)
+    rivals = [a for a in arms if a is not arm]
+    rival = max(rivals, key=lambda a: a.gain[0])
+    name = _NAMES[verdict] if verdict != "treatment" else f"better data ({arm.name})"
+    bought = {
+        "data": f"{amount(arm.unique - question.unique)} more unique samples",
+        "compute": f"{amount(arm.flops - question.flops)} more FLOPs",
+        "treatment": f"treating {arm.share:.0%} of what you own",
+    }[verdict]
+    return (
+        f"Buy {name}: {sure} it is the best use of {budget}; {bought} should better the loss by "
+        f"{arm.gain[0]:.1%} (90 %: {arm.gain[1]:.1%} to {arm.gain[2]:.1%}), against {rival.gain[0]:.1%} for "
+        f"{_NAMES[rival.kind]}. Data beat GPU-hours below {price_range(price, question)}."
+    )
+
+
+def _percent(share: float) -> str:
+    """Votes of a finite number of draws never prove a certainty."""
+    return "over 99 %" if share > 0.99 else f"{share:.0%}".replace("%", " %")
