@@ -94,7 +94,7 @@ def near_in_band(
     distances = np.empty(num_kept_most, np.int64)
     low_mask = (np.uint64(1) << np.uint64(widths[band])) - np.uint64(1)
     for i in range(queries_N.shape[0]):
-        query, row, left, num_kept = queries_N[i], first_row + i, budget, 0
+        query, row, left, num_kept, crowd = queries_N[i], first_row + i, budget, 0, 0
         key = (query >> np.uint64(shifts[band])) & low_mask
         for p in range(probes_P.shape[0]):
             value = np.int64(key ^ probes_P[p])
@@ -112,7 +112,7 @@ def near_in_band(
                 other, column = entries_E[e] // num_columns, entries_E[e] % num_columns
                 if other == row or (other > row and column == 0):
                     continue
-                crowd_N[i] += 1
+                crowd += 1
                 if num_kept == num_kept_most and bits >= distances[num_kept - 1]:
                     continue
                 if _is_in_earlier_band(difference, band, shifts, widths, radius):
@@ -121,6 +121,7 @@ def near_in_band(
             if left <= 0:
                 num_exhausted += 1
                 break
+        crowd_N[i] += crowd
         for k in range(num_kept, num_kept_most):
             found_NM[i, k] = -1
     return num_exhausted

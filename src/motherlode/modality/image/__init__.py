@@ -47,7 +47,7 @@ class ImageModality:
     Options = Clean
     augmentations = ("flip", "rotate", "crop", "brightness", "contrast")
     max_bits = 11
-    similar = 0.92
+    similar = 0.925
 
     def examine(self, media: Sequence[bytes], options: Clean) -> Examination:
         """Check, normalise, measure and fingerprint picture files."""

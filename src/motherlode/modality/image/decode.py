@@ -24,8 +24,8 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from motherlode.modality.image import png
 from motherlode.modality.image.options import Clean
 
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""What is read. Formats that run programs or hide others (EPS, ICO) are left out on purpose."""
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""What is read (JPEG includes MPO). Formats that run programs or hide others (EPS, ICO) are left out on purpose."""
 WORK_SIDE = 96
 """Measures are taken on a picture reduced by a whole factor so that its shorter side is at least this long."""
 _ORIENTATION = 0x0112

@@ -1,10 +1,11 @@
 """Fingerprints that look-alikes share, and the check on thumbnails that tells copies from look-alikes.
 
-A fingerprint is the signs of the 64 lowest cosine frequencies of a 32x32 thumbnail. Mirroring a picture flips the
-signs of the odd horizontal frequencies and nothing else, so the fingerprint of the mirror image costs one XOR. Candidates are then verified by registering one
-thumbnail on the other (shift, scale, gain and offset by Gauss-Newton) and correlating what remains.
+A fingerprint has a bit for each of the 64 lowest cosine frequencies of a 32x32 thumbnail: is its coefficient above
+zero, by more than noise could make it? The margin matters: the odd frequencies of a symmetric picture are noise, and
+plain signs lost a fifth of such copies. A mirror image has the odd horizontal coefficients negated. Two more
+fingerprints are of the picture's middle and its mirror image, for copies that were cropped.
 
-Shape legend: N samples or pairs, K fingerprints, T bytes of a thumbnail, D features.
+Shape legend: N samples or pairs, K fingerprints, T bytes of a thumbnail, D features, B frequencies, V and U their axes.
 """
 
 from __future__ import annotations
@@ -16,45 +17,53 @@ from numpy.typing import NDArray
 
 from motherlode.modality.image import kernels
 
-NUM_FREQUENCIES = 11
-NUM_FEATURES_CHROMA = 18
+NUM_AXIS_FREQUENCIES = 11
+NUM_FREQUENCIES = 64
+INNER = 0.95
+"""Side of the middle that is fingerprinted as well."""
+ZERO_SHARE, ZERO_LEVEL = 0.005, 6.0
+"""The margin: this share of the norm of all coefficients, and at least this level (JPEG noise reaches about 4)."""
 
 
 @cache
 def _frequencies() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Vertical and horizontal index of the 64 lowest frequencies without the constant, in a fixed order."""
-    grid = [(v + u, max(v, u), v, u) for v in range(NUM_FREQUENCIES) for u in range(NUM_FREQUENCIES) if v + u]
-    chosen = sorted(grid)[:64]
+    """Vertical and horizontal index of the lowest frequencies without the constant, in a fixed order."""
+    axis = range(NUM_AXIS_FREQUENCIES)
+    chosen = sorted((v + u, max(v, u), v, u) for v in axis for u in axis if v + u)[:NUM_FREQUENCIES]
     return np.array([item[2] for item in chosen]), np.array([item[3] for item in chosen])
 
 
 @cache
-def _cosines() -> NDArray[np.float32]:
-    """The first rows of the orthonormal type-II cosine transform of length 32."""
+def _cosines(zoom: float) -> NDArray[np.float32]:
+    """First rows of the orthonormal type-II cosine transform of the middle `zoom` of 32 values, enlarged to 32."""
     side = kernels.LUMA_SIDE
-    place = (np.arange(side) + 0.5) * np.pi / side
-    rows = np.cos(np.arange(NUM_FREQUENCIES)[:, None] * place) * np.sqrt(2.0 / side)
+    place = (np.arange(side) + 0.5) / side
+    rows = np.cos(np.arange(NUM_AXIS_FREQUENCIES)[:, None] * np.pi * place) * np.sqrt(2.0 / side)
     rows[0] /= np.sqrt(2.0)
-    return rows.astype(np.float32)
+    source = ((place - 0.5) * zoom + 0.5) * side - 0.5
+    weights = np.maximum(0.0, 1.0 - np.abs(source[:, None] - np.arange(side)))
+    return (rows @ (weights / weights.sum(axis=1, keepdims=True))).astype(np.float32)
 
 
 def fingerprints(thumbs_NT: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Column 0 is the picture's fingerprint, column 1 its mirror image's: uint64 (N, 2)."""
-    coefficients_NVU = _spectrum(thumbs_NT)
-    vertical, horizontal = _frequencies()
-    is_set_NB = coefficients_NVU[:, vertical, horizontal] > 0
-    powers = np.uint64(1) << np.arange(64, dtype=np.uint64)
-    straight_N = (is_set_NB * powers).sum(axis=1, dtype=np.uint64)
-    odd = np.uint64((powers * (horizontal % 2 == 1)).sum(dtype=np.uint64))
-    return np.stack([straight_N, straight_N ^ odd], axis=1)
-
-
-def _spectrum(thumbs_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint64 (N, 4): of the picture, of its mirror image, of its middle, of the mirror image of its middle."""
     side = kernels.LUMA_SIDE
     luma_NHW = thumbs_NT[:, : kernels.NUM_LUMA].reshape(-1, side, side).astype(np.float32)
-    cosines = _cosines()
-    spectrum: NDArray[np.float32] = cosines @ (luma_NHW @ cosines.T)
-    return spectrum
+    vertical_B, horizontal_B = _frequencies()
+    turned_B = np.where(horizontal_B % 2 == 1, np.float32(-1), np.float32(1))
+    columns = []
+    for zoom in (1.0, INNER):
+        cosines = _cosines(zoom)
+        spectrum_NVU = cosines @ (luma_NHW @ cosines.T)
+        value_NB = spectrum_NVU[:, vertical_B, horizontal_B]
+        zero_N1 = np.maximum(ZERO_SHARE * np.sqrt((value_NB**2).sum(axis=1, keepdims=True)), ZERO_LEVEL)
+        columns += [_pack(value_NB > zero_N1), _pack(value_NB * turned_B > zero_N1)]
+    return np.stack(columns, axis=1)
+
+
+def _pack(is_set_N64: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    packed_N8 = np.ascontiguousarray(np.packbits(is_set_N64, axis=1, bitorder="little"))
+    return packed_N8.view("<u8").ravel().astype(np.uint64)
 
 
 def similarity(thumbs_a_NT: NDArray[np.uint8], thumbs_b_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
