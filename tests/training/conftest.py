@@ -10,6 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 import doubles
+
 from motherlode import registry
 from motherlode.training.assembly import Assembly
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -115,8 +116,8 @@ class Pair(Family):
             return cls(options, spec)
 
     def turns(self, step: int) -> Sequence[Turn]:
-        critic = Turn("critic", self.critic, lambda batch, rng: self._critic_loss(batch, step))
-        generator = Turn("generator", self.generator, lambda batch, rng: self._generator_loss(batch))
+        critic = Turn("critic", self.critic, partial(self._critic_loss, step=step))
+        generator = Turn("generator", self.generator, self._generator_loss)
         return [critic, generator] if step % self.options.every == 0 else [critic]
 
     def _noise(self, batch: Batch) -> Tensor:
@@ -127,15 +128,15 @@ class Pair(Family):
         made: Tensor = self.generator(noise).view(-1, *self.shape)
         return made
 
-    def _critic_loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def _critic_loss(self, batch: Batch, rng: torch.Generator, *, step: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         real, fake = self.critic(batch.samples), self.critic(self._make(self._noise(batch)).detach())
         loss = nn.functional.softplus(-real).mean() + nn.functional.softplus(fake).mean()
         if step == self.options.explode_at:
             bad = torch.tensor(float("nan"))
             loss = loss * bad if self.options.explode == "loss" else loss + _NanGradient.apply(real).mean()
-        return loss, {"real": real.mean()}
+        return loss, {"real": real.detach().mean()}
 
-    def _generator_loss(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def _generator_loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         return nn.functional.softplus(-self.critic(self._make(self._noise(batch)))).mean(), {}
 
     @torch.no_grad()
@@ -144,7 +145,8 @@ class Pair(Family):
 
     def inspect(self, step: int, train: Batch, heldout: Batch) -> dict[str, float]:
         self.looks += 1
-        return {"gap": float(self.critic(train.samples).mean() - self.critic(heldout.samples).mean())}
+        gap = self.critic(train.samples).mean() - self.critic(heldout.samples).mean()
+        return {"gap": float(gap.detach())}
 
     def warnings(self, history: Sequence[Mapping[str, float]]) -> list[str]:
         return [f"seen {len(history)} looks"] if len(history) >= 2 else []
@@ -155,11 +157,11 @@ class Pair(Family):
 
 class _NanGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
+    def forward(_ctx: Any, value: Tensor) -> Tensor:
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
         return gradients[0] * float("nan")
 
 
@@ -177,7 +179,7 @@ def tiny_assembly(recipe: Recipe, ranks: Ranks = ALONE, identity: str = "tiny-0"
     train, seed = recipe.train, recipe.seed
     # Cached properties live in the instance's dictionary, frozen or not.
     assembly.__dict__["loader"] = TinyLoader(seed=seed, batch=train.batch, rank=ranks.rank, world=ranks.world)
-    assembly.__dict__["heldout"] = TinyLoader(96, seed=seed + 1, batch=train.batch)
+    assembly.__dict__["heldout"] = TinyLoader(64, seed=seed + 1, batch=train.batch)
     return assembly
 
 

@@ -63,8 +63,18 @@ class Assembly:
 
     def build(self, setting: Setting) -> Family:
         """A fresh family, initialised from the recipe's seed, placed as `setting` says."""
-        kind: type[Family] = registry.find("family", self.recipe.family)
-        return setting.place(kind.build(self.recipe.family_options(), self.spec, self.recipe.seed))
+        return setting.place(self.family.build(self.options, self.spec, self.recipe.seed))
+
+    @cached_property
+    def family(self) -> type[Family]:
+        """The recipe's kind of model."""
+        family: type[Family] = registry.find("family", self.recipe.family)
+        return family
+
+    @cached_property
+    def options(self) -> Any:
+        """That family's options."""
+        return self.recipe.family_options()
 
     @cached_property
     def loader(self) -> Loader:
@@ -123,7 +133,7 @@ class Assembly:
     def identity(self) -> dict[str, Any]:
         """What decides the weights at a given step, flat: two runs of equal identity are one run."""
         content = self.recipe.model_dump(mode="json", exclude={"name", "out", "price", "evaluate"})
-        content["model"] = {"family": self.recipe.family, **self.recipe.family_options().model_dump(mode="json")}
+        content["model"] = {"family": self.recipe.family, **self.options.model_dump(mode="json")}
         content["data"]["id"] = self.dataset.id
         del content["data"]["path"]
         for name in _NOT_IDENTITY:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,7 @@ class Driver:
         """
         if self.ranks.leads:
             self._monitor = Monitor(self.folder, self.step, histograms=self.train.histograms)
-        status = "running"
+        status = "running" if self.step < self.total else self._settle()
         self._write_facts(status)
         try:
             with guards.stop_signals() as stop:
@@ -142,6 +141,12 @@ class Driver:
         else:
             self.listener.event("finished", f"{self.total} steps in {self.seconds:.0f} s", self.folder)
         return status
+
+    def _settle(self) -> str:
+        """Do what a process killed right after its last checkpoint left undone."""
+        if self.ranks.leads:
+            self._prune()
+        return "finished"
 
     def _advance(self, stop: guards.StopSignal) -> str:
         before = time.perf_counter()
@@ -268,16 +273,19 @@ class Driver:
                 "total_steps": self.total,
                 "best": self.best,
                 "identity": self.assembly.identity,
-                "recipe_digest": self.assembly.recipe.digest(),
+                "recipe_digest": self.facts["recipe_digest"],
                 "dataset": self.assembly.dataset.id,
             }
             path = checkpoint.save(checkpoints, self.step, self.engine.family, self.engine.optimizer_state(), state)
             self._write_facts("running")
-            checkpoint.prune(checkpoints, self.train.keep, self.best["step"] if self.best else None)
+            self._prune()
             self.listener.event("checkpoint", f"step {self.step} saved", path)
             room = guards.room_warning(self.folder, checkpoint.size_bytes(path))
             monitor.tell(self.listener, self._warnings.new(room))
         self._wait()
+
+    def _prune(self) -> None:
+        checkpoint.prune(self.folder / CHECKPOINTS, self.train.keep, self.best["step"] if self.best else None)
 
     def _wait(self) -> None:
         """Hold the other ranks until rank 0 has written, so that none can outrun a failure to write."""
@@ -311,6 +319,3 @@ class Driver:
 def now() -> str:
     """The time, as ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-Maker = Callable[[], Engine]

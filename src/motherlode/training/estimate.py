@@ -94,7 +94,7 @@ def estimate(recipe: Recipe) -> Estimate:
         MotherlodeError: whatever `train` would raise about the recipe, the dataset or the device.
     """
     started = time.perf_counter()
-    precision.speed_up_host()
+    precision.keep_freed_memory()
     assembly = Assembly.of(recipe)
     plan = precision.plan(assembly)
     engine = assembly.engine(plan.decision.setting)

@@ -129,7 +129,7 @@ class Sgd(Rule):
         torch._fused_sgd_(
             params,
             gradients,
-            state["momentum_buffer"],
+            state["momentum_buffer"] if self.options.momentum else [],
             weight_decay=self.options.weight_decay,
             momentum=self.options.momentum,
             lr=rate,

@@ -183,7 +183,7 @@ def train(recipe: Recipe, *, progress: Listener | None = None) -> Run:
     ranks = distributed.start()
     listener = progress if progress is not None and ranks.leads else Silent()
     ambient = torch.random.get_rng_state()
-    precision.speed_up_host()
+    precision.keep_freed_memory()
     try:
         assembly = Assembly.of(recipe, ranks)
         if not ranks.leads:
@@ -207,8 +207,8 @@ def _train(assembly: Assembly, listener: Listener) -> None:
     else:
         saved = _saved(assembly, listener)
         _rebudget(facts, assembly, saved.step if saved else 0)
-        if saved is not None and saved.step >= facts["total_steps"]:
-            _note_finished(facts, saved.step, assembly, listener)
+        if saved is not None and saved.step >= facts["total_steps"] and facts["status"] == "finished":
+            listener.event("finished", f"already finished: {saved.step} steps", recipe.folder)
             return
         facts |= {} if saved else {"step": 0, "draws": 0, "samples": 0}
     decision = Decision.from_dict(facts["decision"])
@@ -318,12 +318,6 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
         "draws": 0,
         "samples": 0,
     }
-
-
-def _note_finished(facts: dict[str, Any], step: int, assembly: Assembly, listener: Listener) -> None:
-    if facts["status"] != "finished" and assembly.ranks.leads:
-        storage.write_json(assembly.recipe.folder / FACTS, {**facts, "status": "finished"})
-    listener.event("finished", f"already finished: {step} steps", assembly.recipe.folder)
 
 
 def _rebudget(facts: dict[str, Any], assembly: Assembly, step: int) -> None:

@@ -80,7 +80,8 @@ class HeldoutScore:
         self.device = device
         self.seed = seed
         self.network = RandomConvolutions(spec).to(device)
-        samples, _ = heldout.take(np.arange(self.num))
+        spread = np.arange(self.num) * len(heldout) // self.num  # rows may be sorted
+        samples, _ = heldout.take(spread)
         self.reference_ND = self._features(modality.normalise(torch.from_numpy(np.ascontiguousarray(samples))))
 
     @classmethod

@@ -1,0 +1,266 @@
+"""`evaluate`: how good a run's samples are, against data it has not seen.
+
+The weights (averaged or raw) are chosen by their distance to one part of the held-out data, on samples that are then
+thrown away, and the choice is recorded. The reference is the held-out split; what real training data score against it
+is the floor; distance to train less distance to held-out says whether the model has overfitted.
+
+Two folders can be compared without a run: `evaluate(samples="generated/", reference="datasets/photos")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from motherlode import registry
+from motherlode.errors import MeasureError
+from motherlode.families import Family
+from motherlode.measures.features import Extractor, find_extractor
+from motherlode.measures.frechet import frechet_distance
+from motherlode.measures.interval import DEFAULT_LEVEL
+from motherlode.measures.panel import Panel, Pool, Progress
+from motherlode.measures.perceptual import Lpips
+from motherlode.measures.report import Report
+from motherlode.modality import Modality, SampleSpec
+from motherlode.training.pools import Decoded, Generated, pool_at
+
+if TYPE_CHECKING:
+    from motherlode.training.run import Run
+
+_NUM_CHOOSING = 1000
+_NUM_SHOWN = 64
+_GRID_COLUMNS = 8
+_DEFAULT_SAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is measured, and against what."""
+
+    samples: Pool
+    reference: Pool
+    train: Pool | None
+    modality: Modality
+    facts: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def evaluate(
+    run: Run | str | Path | None = None,
+    *,
+    samples: str | Path | None = None,
+    reference: str | Path | None = None,
+    train: str | Path | None = None,
+    num_samples: int | None = None,
+    extractor: str | torch.nn.Module | Extractor | None = None,
+    measures: tuple[str, ...] | None = None,
+    level: float | None = None,
+    seed: int = 0,
+    variant: str | None = None,
+    which: str = "best",
+    device: str = "auto",
+    modality: str = "image",
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    perceptual: Lpips | Extractor | None = None,
+) -> Report:
+    """Measure a run's samples, or a folder of samples, against real ones, and write a report.
+
+    Args:
+        run: a run or its folder.
+        samples: instead of a run: a folder of files, or a dataset folder (all of its training split).
+        reference: a folder of files or a dataset folder (its held-out split); default: the run's own held-out split.
+        train: what the samples were made from, for overfitting and memorisation, where there is no run to say.
+        num_samples: generated ones; default: the recipe's, 10,000 without a run.
+        extractor: a name, a path, a module; default: the recipe's, or the best one installed.
+        measures: names or groups of the catalogue; default: the recipe's, else the family's, else all.
+        level: of intervals; default: the recipe's.
+        seed: of the samples.
+        variant: which weights; default: those nearest to held-out data.
+        which: checkpoint: "best", "last" or "step-N".
+        device: "auto", "cpu", "cuda".
+        modality: of the files, where there is no run.
+        out: folder for `report.json` and `report.html`; default: the run's.
+        progress: see `measures.panel.Progress`.
+        perceptual: LPIPS, or another extractor, to see diversity by; default: `extractor`.
+
+    Raises:
+        MeasureError: nothing to measure, no held-out data, an unknown measure or extractor.
+        SourceError: a folder that is missing or holds no such files.
+    """
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if (run is None) == (samples is None):
+        raise MeasureError("evaluate measures a run or a folder of samples", None, "give `run`, or `samples`")
+    if run is not None:
+        from motherlode.training.run import Run
+
+        run = Run.open(run) if isinstance(run, str | Path) else run
+        chosen = run.recipe.evaluate
+        num_samples = num_samples or chosen.num_samples
+        level = level or chosen.level
+        names = (
+            measures if measures is not None else chosen.measures or registry.find("family", run.recipe.family).measures
+        )
+        found = find_extractor(extractor or chosen.extractor)
+        subject = _of_run(run, reference, found, num_samples, seed, variant, which, device)
+        out = out or run.path
+    else:
+        num_samples, level, names = num_samples or _DEFAULT_SAMPLES, level or DEFAULT_LEVEL, measures or ()
+        found = find_extractor(extractor or "auto")
+        subject = _of_folders(samples or "", reference, train, modality)
+    panel = Panel(
+        subject.samples,
+        subject.reference,
+        subject.train,
+        found,
+        num_samples,
+        level=level,
+        seed=seed,
+        progress=progress,
+        perceptual=perceptual,
+    )
+    taken = panel.take(names)
+    notes = [*subject.facts.pop("notes", []), *_warnings(found), *panel.notes]
+    facts = {**subject.facts, "notes": notes, "seed": seed, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    report = Report(taken, facts, _pictures(subject, panel), subject.history)
+    if out is not None:
+        report.save(out)
+    return report
+
+
+def _of_run(
+    run: Run,
+    reference: str | Path | None,
+    extractor: Extractor,
+    num_samples: int,
+    seed: int,
+    variant: str | None,
+    which: str,
+    device: str,
+) -> _Subject:
+    from motherlode.data.loader import Loader
+
+    recipe, spec = run.recipe, run.spec
+    loader = Loader(
+        run.dataset, "train", spec, seed=recipe.seed, batch=1, num_samples=recipe.data.num_samples
+    )  # the very rows it was trained on
+    real = _reference(run, reference, spec)
+    family = run.load(which, device=device)
+    family.eval()
+    scores: dict[str, float] = {}
+    if variant is None:
+        variant, scores = _choose(family, run.modality, real, extractor, seed, device)
+    made = Generated(family, run.modality, num_samples, seed=seed, variant=variant, device=device)
+    step = run.checkpoint(which).name
+    facts = {
+        "title": run.facts["name"],
+        "subtitle": f"{run.facts['family']} · {'×'.join(map(str, spec.shape))} · {step} · {variant} weights",
+        "family": run.facts["family"],
+        "dataset": run.facts["dataset"],
+        "checkpoint": step,
+        "variant": variant,
+        "variant_scores": scores if len(scores) > 1 else {},
+        "cost": _cost(run.facts),
+        "notes": [],
+    }
+    if len(scores) > 1:
+        told = ", ".join(f"{name} {score:.4g}" for name, score in scores.items())
+        facts["notes"] = [f"Of the model's weights, {variant} lay nearest to held-out data ({told})."]
+    return _Subject(made, real, Decoded(loader, "train"), run.modality, facts, run.metrics())
+
+
+def _reference(run: Run, reference: str | Path | None, spec: SampleSpec) -> Pool:
+    from motherlode.data.loader import Loader
+
+    if reference is not None:
+        return pool_at(reference, split="heldout", modality=spec.modality, spec=spec)
+    num = len(run.dataset.split("heldout"))
+    if num < 2:
+        raise MeasureError("a run needs held-out data to be measured", f"{num} held-out samples", "give `reference`")
+    return Decoded(Loader(run.dataset, "heldout", spec, seed=run.recipe.seed, batch=1), "heldout")
+
+
+def _choose(
+    family: Family, modality: Modality, real: Pool, extractor: Extractor, seed: int, device: str
+) -> tuple[str, dict[str, float]]:
+    """The variant nearest to held-out data, and what each scored."""
+    names = family.variants
+    if len(names) == 1:
+        return names[0], {names[0]: 0.0}
+    num = min(_NUM_CHOOSING, len(real))
+    reference_ND = extractor(real.take(np.arange(num))).features_ND
+    scores = {}
+    for name in names:
+        made = Generated(family, modality, num, seed=seed, variant=name, device=device, stream="choose variant")
+        scores[name] = frechet_distance(extractor(made.take(np.arange(num))).features_ND, reference_ND)
+    return min(names, key=lambda name: scores[name]), scores
+
+
+def _of_folders(samples: str | Path, reference: str | Path | None, train: str | Path | None, modality: str) -> _Subject:
+    if reference is None:
+        raise MeasureError("samples need something to be compared with", None, "give `reference`")
+    real = pool_at(reference, split="heldout", modality=modality)
+    spec = SampleSpec(modality, tuple(real.take(np.arange(1)).shape[1:]))
+    made = pool_at(samples, split="train", modality=modality, spec=spec)
+    source = None if train is None else pool_at(train, split="train", modality=modality, spec=spec)
+    facts = {"title": Path(samples).name, "subtitle": f"against {real.description}"}
+    return _Subject(made, real, source, registry.find("modality", modality), facts, [])
+
+
+def _warnings(extractor: Extractor) -> list[str]:
+    if extractor.name != "raw-pixels":
+        return []
+    advice = "For ImageNet features: pip install 'motherlode[features]'."
+    return [f"Features are raw pixels: they see brightness and layout, not content. {advice}"]
+
+
+def _cost(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What the training took, as text."""
+    seen, passes = facts["samples"], facts["samples"] / max(facts["train_samples"], 1)
+    cost = {
+        "parameters": f"{facts['parameters']:,}",
+        "steps": f"{facts['step']:,}",
+        "training samples": f"{facts['train_samples']:,}",
+        "samples seen": f"{seen:,} ({passes:.1f} passes)",
+        "time": f"{facts.get('seconds', 0):,.0f} s on {facts['device']}",
+        "operations": f"{facts.get('flops', 0):.3g} FLOP",
+        "peak memory": f"{facts.get('peak_memory_bytes', 0) / 1e9:.2f} GB",
+        "energy, estimated": f"{facts.get('kwh', 0):.3g} kWh",
+    }
+    if facts.get("money"):
+        cost["price"] = f"{facts['money']:.2f} {facts.get('currency', '')}".strip()
+    return cost
+
+
+def _pictures(subject: _Subject, panel: Panel) -> dict[str, bytes]:
+    """Grids of samples, of real ones, and of samples over the training ones nearest to them."""
+
+    def shown(pool: Pool, rows: NDArray[np.int64]) -> bytes:
+        return _grid(subject.modality, pool.take(rows), _GRID_COLUMNS)
+
+    pictures = {
+        "Generated: samples as they come, none chosen": shown(panel.samples, panel.sample_rows[:_NUM_SHOWN]),
+        "Real: images the model has not seen": shown(panel.reference, panel.reference_rows[:_NUM_SHOWN]),
+    }
+    if subject.train is not None and "memorised" in panel.__dict__:
+        pairs = panel.memorised.pairs
+        above = panel.samples.take(np.array([sample for sample, _, _ in pairs]))
+        below = subject.train.take(panel.train_rows[[row for _, row, _ in pairs]])
+        caption = "Most copied: samples nearest to a training image (top) and that image (bottom)"
+        pictures[caption] = _grid(subject.modality, np.concatenate([above, below]), len(pairs))
+    return pictures
+
+
+def _grid(modality: Modality, samples: NDArray[np.uint8], columns: int) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "grid.png"
+        modality.preview(modality.normalise(torch.from_numpy(np.ascontiguousarray(samples))), path, columns=columns)
+        return path.read_bytes()

@@ -1,0 +1,136 @@
+"""A process that has imported everything and forks trainings on request: a birth takes milliseconds, not seconds.
+
+`Nursery` is the test's side of it; run as a program, this file is the other side. Requests come one a line as JSON:
+the keywords of `work`. Answers are the child's process number and, once it has ended, its exit code.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+GAN = {"family": "gan", "network": "mlp", "width": 8, "noise": 4, "average_samples": 50}
+DIED = 77
+
+
+class Slow:
+    """Stretches a training over time, so that a kill lands anywhere in it."""
+
+    def __init__(self, pause_sec: float) -> None:
+        self.pause_sec = pause_sec
+
+    def update(self, progress: object) -> None:
+        time.sleep(self.pause_sec)
+
+    def event(self, kind: str, message: str, path: Path | None = None) -> None:
+        time.sleep(self.pause_sec)
+
+
+def work(out: str, steps: int, call: str = "", number: int = 0, pause_sec: float = 0.0) -> None:
+    """Train a tiny GAN; with `call`, die at the `number`-th use of that system call."""
+    from doubles import tiny_recipe
+
+    from motherlode.training.run import train
+
+    recipe = tiny_recipe(Path(out), steps=steps, model=GAN, sample_every=0.1, checkpoint_every=0.1, keep=2)
+    if call:
+        arm(call, number)
+    train(recipe, progress=Slow(pause_sec) if pause_sec else None)
+
+
+def arm(call: str, number: int) -> list[int]:
+    """Make the `number`-th use of a system call from now on the last thing this process does; count the uses."""
+    module, name = (builtins, "open") if call == "open" else (os, call)
+    real = getattr(module, name)
+    uses = [0]
+
+    def deadly(*args: Any, **options: Any) -> Any:
+        uses[0] += 1
+        if uses[0] == number:
+            os._exit(DIED)
+        return real(*args, **options)
+
+    setattr(module, name, deadly)
+    return uses
+
+
+class Nursery:
+    """Starts the process, asks it for trainings, ends it."""
+
+    def __enter__(self) -> Self:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert self._read() == "ready"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+    def start(self, **request: Any) -> int:
+        """Start a training; its process number."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._read())
+
+    def wait(self) -> int:
+        """Exit code of the training that was started last; minus the signal where one ended it."""
+        return int(self._read())
+
+    def run(self, **request: Any) -> int:
+        """Start a training and wait for its end."""
+        self.start(**request)
+        return self.wait()
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+def serve() -> None:
+    """The other side."""
+    from doubles import install
+
+    install()
+    with TemporaryDirectory() as out:
+        work(out, 2)  # everything that is imported late is imported now; one thread, so a fork is safe
+    answer("ready")
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                work(**json.loads(line))
+                code = 0
+            finally:
+                os._exit(code)
+        answer(child)
+        answer(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def answer(value: object) -> None:
+    """One line on standard output."""
+    sys.stdout.write(f"{value}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
