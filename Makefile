@@ -32,9 +32,9 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/caps.py
 
-# Rewrites the pages that are generated from the code; a test fails where they are stale.
+# Rewrites what is generated from the code in docs/; a test fails where it is stale.
 docs: $(STAMP)
-	$(BIN)/python -m tests.generated
+	$(BIN)/python docs/generate.py
 
 # Larger real data for benchmarks, from Debian's packages.
 data:

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from motherlode import registry, schema
 from motherlode.cli.init import starter
 from motherlode.data.prepare import PrepareOptions
+from motherlode.measures.catalogue import CATALOGUE
 from motherlode.recipe import Recipe
 
 FOLDER = Path(__file__).resolve().parent
@@ -65,7 +66,18 @@ def starter_recipe() -> str:
     return f"```yaml\n{starter('photos', 'datasets/photos')}```"
 
 
+def measures_table() -> str:
+    """The catalogue of measures."""
+    lines = ["| measure | better | what it says |", "|---|---|---|"]
+    for name, entry in CATALOGUE.items():
+        short = f" ({entry.short})" if entry.short else ""
+        better = "" if entry.direction == "none" else entry.direction
+        lines.append(f"| `{name}`: {entry.title}{short} | {better} | {entry.meaning} |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "measures": measures_table,
     "prepare-options": prepare_tables,
     "recipe": recipe_tables,
     "starter": starter_recipe,

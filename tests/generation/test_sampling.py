@@ -147,9 +147,10 @@ def test_memory_stays_flat(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.M
             alive -= 1
 
     monkeypatch.setattr(sampling, "Chunk", Counted)
+    monkeypatch.setattr(sampling, "CHUNK", 4)
     run = Run.open(tiny_run)
-    made = chunks(run, 6 * CHUNK)
-    for chunk in sampling.save(made, run, 6 * CHUNK, tmp_path / "out", seed=0):
+    made = chunks(run, 40)
+    for chunk in sampling.save(made, run, 40, tmp_path / "out", seed=0):
         del chunk
     assert most <= 2
 
@@ -161,3 +162,11 @@ def test_a_run_without_its_dataset_still_generates(tiny_run: Path, tmp_path: Pat
     path = Run.open(tiny_run).recipe.data.path
     (copy / "recipe.yaml").write_text(recipe.replace(path, "/nowhere"))
     assert torch.equal(generate(copy, 3), generate(tiny_run, 3))
+
+
+def test_the_weights_that_evaluate_chose_are_the_ones_used(tiny_run: Path, tmp_path: Path) -> None:
+    for variant in ("ema", "raw"):
+        copy = tmp_path / variant
+        shutil.copytree(tiny_run, copy)
+        storage.write_json(copy / "report.json", {"facts": {"variant": variant}})
+        assert torch.equal(generate(copy, 3), generate(tiny_run, 3, variant=variant))

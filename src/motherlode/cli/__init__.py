@@ -71,8 +71,9 @@ def _report(error: Exception) -> int | None:
         return None
     with tempfile.NamedTemporaryFile("w", prefix="lode-", suffix=".txt", delete=False, encoding="utf-8") as file:
         traceback.print_exception(error, file=file)
+    what = f"{type(error).__name__}: {error}".partition("\n")[0]
     _complain(
-        f"this is a fault in Motherlode, not in your input: {type(error).__name__}: {error}\n"
+        f"this is a fault in Motherlode, not in your input: {what}\n"
         f"  traceback: {file.name}\n"
         "  fix: please report it with that file; `--debug` shows it here"
     )

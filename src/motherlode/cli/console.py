@@ -10,10 +10,26 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+__all__ = [
+    "count",
+    "done",
+    "duration",
+    "errors",
+    "escape",
+    "facts",
+    "flops",
+    "money",
+    "results",
+    "size",
+    "table",
+    "warn",
+    "working",
+]
 
 LOG_WIDTH = 120
 
@@ -34,7 +50,7 @@ def facts(rows: Iterable[tuple[str, object]], title: str = "") -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for name, value in rows:
-        grid.add_row(name, str(value))
+        grid.add_row(escape(name), escape(str(value)))
     if title:
         results.print(f"[bold]{title}[/]")
     results.print(grid)
@@ -48,18 +64,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         numeric = bool(content) and all(row[position][:1].isdigit() or row[position] in ("", "-") for row in content)
         drawn.add_column(name, justify="right" if numeric else "left", header_style="dim")
     for row in content:
-        drawn.add_row(*row)
+        drawn.add_row(*(escape(cell) for cell in row))
     results.print(drawn)
 
 
 def warn(text: str) -> None:
     """Print a warning."""
-    errors.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
+    errors.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
 
 def done(text: str) -> None:
     """Print where the result is."""
-    results.print(f"[green]✓[/] {text}", soft_wrap=True)
+    results.print(f"[green]✓[/] {escape(text)}", soft_wrap=True)
 
 
 @contextmanager
@@ -103,13 +119,6 @@ def duration(seconds: float) -> str:
 def money(amount: float, currency: str) -> str:
     """An amount with its currency; small amounts keep two digits that count."""
     return f"{amount:,.2f} {currency}" if amount >= 0.1 or amount == 0 else f"{amount:.2g} {currency}"
-
-
-def quantity(value: Any) -> str:
-    """A number for reading: four digits that count."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return count(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def _scaled(number: float, units: Sequence[str]) -> str:

@@ -50,7 +50,7 @@ def command(
     console.results.print(f"  {advice({(row[0], row[1]): row[4] for row in speeds})}\n")
     console.facts(_disk(folder), title="Disk")
     rows = [
-        (name, _installed(module), what, "" if find_spec(module) else f"pip install 'motherlode\\[{name}]'")
+        (name, _installed(module), what, "" if find_spec(module) else f"pip install 'motherlode[{name}]'")
         for name, (module, what) in EXTRAS.items()
     ]
     console.table(("extra", "installed", "what for", "how"), rows, title="\nExtras")

@@ -101,3 +101,23 @@ class Bar:
             parts.append(self._note)
         errors.print("  ".join(part for part in parts if part), soft_wrap=True)
         self._logged, self._logged_at = self._done, monotonic()
+
+
+class Shares:
+    """Follows work that says what it is doing and which share of the whole is done; use it as a context."""
+
+    def __init__(self) -> None:
+        self._bar = Bar("measuring", 100)
+
+    def __enter__(self) -> Self:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+    def __call__(self, what: str, share: float) -> None:
+        """Show what is being done, and the share in [0, 1] that is done."""
+        self._bar.update(round(100 * share), note=what)

@@ -48,13 +48,11 @@ def _front_matter(facts: Mapping[str, Any]) -> str:
 
 def _summary(run: Run, facts: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     shape = " x ".join(str(side) for side in facts["spec"]["shape"])
-    asked = (
-        f", for any of {config['num_labels']} labels ({', '.join(config['labels'])})" if config["num_labels"] else ""
-    )
+    asked = f", for any of {config['num_labels']} labels: {', '.join(config['labels'])}" if config["labels"] else ""
     return (
-        f"A {facts['family']} with {facts['parameters']:,} parameters that makes {facts['spec']['modality']} samples "
-        f"{shape}{asked}. Weights `{config['origin']['variant']}` of {config['origin']['checkpoint']}, trained with "
-        f"Motherlode {facts['version']} in the run `{run.path.name}`."
+        f"A model of the family `{facts['family']}` that makes {facts['spec']['modality']} samples of {shape}{asked}.\n"
+        f"{facts['parameters']:,} parameters in training. Weights `{config['origin']['variant']}` of "
+        f"{config['origin']['checkpoint']}, trained with Motherlode {facts['version']} in the run `{run.path.name}`."
     )
 
 

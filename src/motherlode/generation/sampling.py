@@ -130,7 +130,7 @@ def save(
             "`generate` writes to a new folder, or over one it wrote", str(out), "choose another --out, or empty it"
         )
     facts: dict[str, Any] = {}
-    with storage.atomic_folder(out) as folder:
+    with storage.atomic_folder(out, durable=False) as folder:
         for chunk in made:
             if chunk.start == 0:
                 facts = origin(run, variant=chunk.variant, which=which) | {"seed": seed}
@@ -185,7 +185,14 @@ def chosen_variant(run: Run, family: Family, variant: str) -> str:
     known = list(family.variants)
     if variant and variant not in known:
         raise RecipeError("the model has no such weights", variant, did_you_mean(variant, known))
-    return variant or (run.best_variant if run.best_variant in known else known[0])
+    found = (variant, _measured_variant(run), run.best_variant, known[0])
+    return next(name for name in found if name in known)
+
+
+def _measured_variant(run: Run) -> str:
+    """The weights `evaluate` found nearest to held-out data; "" where the run was not evaluated."""
+    path = run.path / "report.json"
+    return str(storage.read_json(path).get("facts", {}).get("variant", "")) if path.is_file() else ""
 
 
 def _label_numbers(run: Run, num_labels: int, condition: int | str | Sequence[int | str] | None) -> list[int] | None:
