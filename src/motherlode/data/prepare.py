@@ -42,8 +42,8 @@ from motherlode.modality import Modality
 from motherlode.recipe import Strict, parse
 
 REQUEST = "prepare.json"
-_IN_PROCESS_BYTES = 1 << 20
-"""Sources smaller than this are not worth the start of worker processes (about half a second)."""
+_CLEAN_ALONE_BYTES, _WRITE_ALONE_BYTES = 1 << 20, 64 << 20
+"""Sources smaller than this are cleaned, or written, sooner by one process than others can be started."""
 
 Choice = Literal["drop", "report", "off"]
 _SHARD_FACTS = ("path", "rows", "media_bytes", "file_bytes", "sha256")
@@ -289,7 +289,7 @@ class Work:
         counts: Counter[str] = Counter()
         records = []
         self.progress("read and clean", 0, self.plan.num_partitions, counts)
-        for record in self._map(make_part, tasks, self.plan.num_partitions):
+        for record in self._map(make_part, tasks, self.plan.num_partitions, alone_bytes=_CLEAN_ALONE_BYTES):
             records.append(record)
             counts.update({"rows": record.num_rows, **record.reasons})
             self.progress("read and clean", len(records), self.plan.num_partitions, counts)
@@ -355,7 +355,9 @@ class Work:
         shards: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
         tasks = plan_shards(rows, records, shape)
         self.progress("write", 0, len(tasks), {})
-        for done, record in enumerate(self._map(make_shard, tasks, len(tasks)), start=1):
+        for done, record in enumerate(
+            self._map(make_shard, tasks, len(tasks), alone_bytes=_WRITE_ALONE_BYTES), start=1
+        ):
             shards[record["path"].split("/")[0]].append({key: record[key] for key in _SHARD_FACTS})
             self.progress("write", done, len(tasks), {})
         schema = read_part(part_path(self.work / "parts", records[0].index)).schema
@@ -410,7 +412,7 @@ class Work:
         copies = []
         left_out: Counter[str] = Counter()
         self.progress("augment", 0, len(tasks), {})
-        for record in self._map(make_copies, tasks, len(tasks)):
+        for record in self._map(make_copies, tasks, len(tasks), alone_bytes=_CLEAN_ALONE_BYTES):
             copies.append({key: record[key] for key in _SHARD_FACTS})
             left_out.update(record["left_out"])
             self.progress("augment", len(copies), len(tasks), {"rows": sum(shard["rows"] for shard in copies)})
@@ -438,9 +440,12 @@ class Work:
         self.progress("card", 1, 1, {})
         return dataset
 
-    def _map(self, function: Callable[[Item], Result], tasks: Iterable[Item], num_tasks: int) -> Iterator[Result]:
+    def _map(
+        self, function: Callable[[Item], Result], tasks: Iterable[Item], num_tasks: int, *, alone_bytes: int
+    ) -> Iterator[Result]:
+        """`map_ordered`, in this process where the source is so small that starting others would take longer."""
         workers = min(self.options.workers or num_cores(), num_tasks)
-        if self.plan.num_bytes <= _IN_PROCESS_BYTES and self.options.on == "local":
+        if self.plan.num_bytes <= alone_bytes and self.options.on == "local":
             workers = 1
         try:
             yield from map_ordered(function, tasks, workers=workers, on=self.options.on)
