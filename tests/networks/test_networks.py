@@ -104,7 +104,7 @@ def test_the_resnets_signal_neither_grows_nor_fades() -> None:
     made = ResnetGenerator((3, 64, 64), width=8)(torch.randn(64, 100))
     assert 0.2 < made.std().item() < 3
     judged: Tensor = ResnetCritic((3, 64, 64), width=8)(torch.randn(64, 3, 64, 64))
-    assert 0.05 < judged.std().item() < 5
+    assert 0.02 < judged.std().item() < 5
 
 
 @pytest.mark.parametrize(("dims", "mode"), [(1, "linear"), (2, "bilinear"), (3, "trilinear")])

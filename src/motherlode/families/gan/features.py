@@ -104,7 +104,9 @@ class FeatureCritic(nn.Module):
             raise RecipeError("a feature critic judges images", f"shape {tuple(shape)}", "leave out `features`")
         self.resolution = resolution
         # A tuple hides the extractor from state_dict, parameters and optimisers.
-        self._extractor = (extractor.eval().requires_grad_(False),)
+        self._extractor = (extractor.eval(),)
+        for parameter in extractor.parameters():
+            parameter.requires_grad_(False)
         with torch.no_grad():
             maps = self._look(torch.zeros(1, *shape))
         self.heads = nn.ModuleList([_Head(features.shape[1], width, num_labels) for features in maps])

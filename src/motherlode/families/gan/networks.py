@@ -66,12 +66,12 @@ def resolve_penalty(options: Options) -> Penalty:
         r1 = 1.0 if options.loss == "relativistic" else 0.0
     if r2 is None:
         r2 = r1 if options.loss == "relativistic" else 0.0
-    form: Form = "difference" if given.form == "auto" else given.form
+    form: Form = "exact" if given.form == "auto" else given.form
     if form == "random" and gradient:
         raise RecipeError(
             "the gradient penalty needs the slope itself, and `random` gives its square alone",
             "penalty.form: random",
-            "set `penalty.form: difference`",
+            "set `penalty.form: exact`",
         )
     return Penalty(gradient, r1, r2, form, given.every)
 

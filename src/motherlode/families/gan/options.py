@@ -20,7 +20,7 @@ class PenaltyOptions(Strict):
     )
     r2: float | None = Field(None, ge=0, description="the same on fake samples; default: as r1")
     form: Literal["auto", "exact", "difference", "random"] = Field(
-        "auto", description="how the slope is taken; auto: difference, which differentiates once only"
+        "auto", description="how the slope is taken; auto: exact, by differentiating twice"
     )
     every: int = Field(1, ge=1, description="take R1 and R2 on one step in this many, with their weight multiplied")
 
@@ -50,7 +50,7 @@ class FeatureOptions(Strict):
 class Options(Strict):
     """How a GAN is made and trained."""
 
-    network: Literal["mlp", "dcgan", "resnet"] = "dcgan"
+    network: Literal["mlp", "dcgan", "resnet"] = Field("dcgan", description="what both networks are built of")
     width: int | None = Field(
         None, ge=1, description="channels of the finest grid; default: mlp 256, dcgan 64, resnet 16"
     )
@@ -61,7 +61,9 @@ class Options(Strict):
         "auto", description="of a dcgan critic; auto: batch, unless a penalty or clipping forbids it"
     )
     spectral: bool = Field(False, description="spectral norm on the critic's layers")
-    loss: Literal["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"] = "nonsaturating"
+    loss: Literal["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"] = Field(
+        "nonsaturating", description="what generator and critic play for"
+    )
     clip: float | None = Field(None, gt=0, description="clip the critic's weights to ± this after each step (WGAN)")
     penalty: PenaltyOptions = PenaltyOptions()
     critic_steps: int = Field(1, ge=1, description="critic steps for each generator step")

@@ -1,12 +1,14 @@
-"""Penalties on the slope of the critic, with and without differentiating twice.
+"""Penalties on the slope of the critic: exact, or without differentiating twice.
 
-The exact form differentiates the gradient itself (double backward), slow everywhere and slowest through bf16
-convolutions. The other two take differences of outputs instead and need only first derivatives:
-
+- `exact` differentiates the gradient itself (double backward).
 - `difference` steps along the gradient's own direction u = ∇D / ‖∇D‖ and back: (D(x + εu) − D(x − εu)) / 2ε equals
   ‖∇D(x)‖ to O(ε²), and so does its derivative with respect to the critic's weights.
-- `random` steps once along v ~ N(0, I): ((D(x + εv) − D(x)) / ε)² has mean ‖∇D(x)‖². The cheapest: one more
-  pass, noisier; it knows the square of the slope alone (Lin et al. 2025 use it to train a one-step video generator).
+- `random` steps once along v ~ N(0, I): ((D(x + εv) − D(x)) / ε)² has mean ‖∇D(x)‖². One more pass, no more; it knows
+  the square of the slope alone (Lin et al. 2025 train a one-step video generator with it).
+
+Measured on a DCGAN critic (width 32, 32x32, batch 64, bf16, one core): 14 ms a turn without penalty, 40 exact, 53
+difference, 37 random. The differences pay only where a layer cannot be differentiated twice, and they are noisy in a
+critic with kinks: the gradient of `difference` lay at a cosine of 0.81 to the exact one, that of `random` at 0.07.
 
 Shape legend: B batch. A critic with K heads gives (B, K); its slope is that of the sum over heads.
 """
@@ -79,7 +81,7 @@ def slope(critic: Critic, inputs: Tensor, outputs: Tensor, form: Form) -> Tensor
     length = STEP * gradient_BF.shape[1] ** 0.5
     norm_B1 = gradient_BF.norm(dim=1, keepdim=True).clamp_min(1e-20)
     step = (gradient_BF * (length / norm_B1)).view_as(inputs)
-    ahead, behind = critic(torch.cat([inputs.detach() + step, inputs.detach() - step])).chunk(2)
+    ahead, behind = critic(inputs.detach() + step), critic(inputs.detach() - step)
     slope_B: Tensor = (_total(ahead) - _total(behind)) / (2 * length)
     return slope_B
 
