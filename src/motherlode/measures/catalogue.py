@@ -150,15 +150,15 @@ CATALOGUE: dict[str, Definition] = {
         "Copied samples",
         "memorisation",
         "lower",
-        "Share of samples nearer to one training image than all but one in a thousand unseen images are.",
-        target=0.0,
+        "Share of samples nearer to one training image than 99 % of unseen images are; 1 % is innocent.",
+        target=0.01,
     ),
     "planted_found": Definition(
         "Planted copies found",
         "memorisation",
         "none",
-        "Of training images slightly altered on purpose, the share the copy rule caught: how far to trust the line "
-        "above.",
+        "Of training images moved by a pixel, darkened by 5 % or made a little noisy, the share that the copy rule "
+        "caught: how far to trust the line above.",
         target=1.0,
     ),
 }

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -191,7 +192,11 @@ def find_extractor(source: str | Path | nn.Module | Extractor = "auto", **option
     options = {**dict(parse_qsl(query, keep_blank_values=True)), **options}
     if name == "auto":
         name = _best_installed()
-    makers = {"efficientnet-lite0": _efficientnet, "inception-v3": _inception, "raw-pixels": _raw_pixels}
+    makers: dict[str, Callable[..., Extractor]] = {
+        "efficientnet-lite0": _efficientnet,
+        "inception-v3": _inception,
+        "raw-pixels": _raw_pixels,
+    }
     if name in makers:
         return _call(makers[name], name, options)
     if Path(name).suffix in (".pt", ".ts", ".torchscript") and Path(name).is_file():
@@ -211,10 +216,10 @@ def _best_installed() -> str:
 
 
 def _call(maker: Callable[..., Extractor], name: str, options: dict[str, Any]) -> Extractor:
-    known = maker.__code__.co_varnames[: maker.__code__.co_kwonlyargcount]
+    known = list(inspect.signature(maker).parameters)
     for key in options:
         if key not in known:
-            raise MeasureError(f"extractor {name} has no option of this name", key, did_you_mean(key, [*known]))
+            raise MeasureError(f"extractor {name} has no option of this name", key, did_you_mean(key, known))
     return maker(**options)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,13 @@ class Interval(float):
     level: float
     method: str
 
-    def __new__(cls, value: float, low: float, high: float, level: float = DEFAULT_LEVEL, method: str = "") -> Self:
+    def __new__(cls, value: float, low: float, high: float, level: float = DEFAULT_LEVEL, method: str = "") -> Interval:  # noqa: PYI034
         """Make one; the arguments are the attributes."""
         self = super().__new__(cls, value)
         self.low, self.high, self.level, self.method = float(low), float(high), level, method
         return self
 
-    def __getnewargs__(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[Any, ...]:
         return float(self), self.low, self.high, self.level, self.method
 
     @property
@@ -80,11 +80,18 @@ def mean_interval(values_N: NDArray[Any], level: float, method: str) -> Interval
     return around(float(values_N.mean()), error, level, method, num_groups=max(num, 2))
 
 
-def share_interval(hits_N: NDArray[Any], level: float) -> Interval:
-    """A share of independent yes/no outcomes with Wilson's interval, which stays in [0, 1] and works at 0 and 1."""
-    num = len(hits_N)
+def share_interval(hits_N: NDArray[Any], level: float, num: float | None = None) -> Interval:
+    """A share of yes/no outcomes with Wilson's interval, which stays in [0, 1] and works at 0 and 1.
+
+    Args:
+        hits_N: outcomes; a half counts as half.
+        level: of the interval.
+        num: how many independent outcomes they are worth; default: all.
+    """
+    method = "Wilson, over samples" if num is None else f"Wilson, {num:.0f} samples' worth"
+    num = len(hits_N) if num is None else num
     share = float(np.mean(hits_N))
     z = normal_quantile(level)
     centre = (share + z * z / (2 * num)) / (1 + z * z / num)
     half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), level, "Wilson, over samples")
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), level, method)

@@ -7,8 +7,8 @@ Four answers, all from exact nearest neighbours in feature space:
     distance ratio    median of (distance to train) / (distance to held-out); 1 where nothing is memorised
     authentic         share of samples farther from their nearest training sample than that one is from its own
                       nearest fellow (AuthPct; Alaa 2022, arXiv:2102.08921)
-    copies            share of samples nearer to one training sample than real unseen ones ever are, by a threshold set
-                      on held-out data, and how many planted copies that threshold finds
+    copies            share of samples nearer to one training sample than 99 % of real unseen ones are, and how many
+                      planted copies that threshold finds
 
 A copy is judged by its distance over the mean distance of its training sample to that one's neighbours, so that a dull
 cluster of near-equal images does not count as copying.
@@ -18,20 +18,21 @@ Shape legend: N generated samples, M training samples, H held-out samples, D fea
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.measures.interval import DEFAULT_LEVEL, Interval, share_interval
+from motherlode.measures.interval import DEFAULT_LEVEL, Interval, normal_quantile, share_interval
 from motherlode.measures.matrix import as_matrix, as_pair
 from motherlode.measures.neighbours import Index
 from motherlode.randomness import numpy_generator
 
 _NEIGHBOURS = 5
-_FALSE_RATE = 0.001
-_NUM_RESAMPLES = 400
+_FALSE_RATE = 0.01
+_LEAST_EFFECTIVE = 20
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def memorised(
         planted_PD: features of altered training samples, to find what share of copies the rule would see.
         num_pairs: how many of the most copied pairs to list.
         level: of the intervals.
-        seed: of the subset of train that matches held-out in size, and of the resampling.
+        seed: of the subset of train that matches held-out in size.
 
     Raises:
         MeasureError: wrong shapes, too few samples, or values that are not finite.
@@ -116,18 +117,28 @@ def memorised(
 def _against_heldout(
     generated_ND: NDArray[Any], train_MD: NDArray[Any], heldout_HD: NDArray[Any], level: float, seed: int
 ) -> tuple[Interval, Interval]:
-    """Share nearer to train, and median ratio of distances, against equally many of either; ties count half."""
+    """Share nearer to train, and median ratio of distances, against equally many of either; ties count half.
+
+    Poor samples share a few nearest images, and whether those are training ones is chance: one coin an image, not one a
+    sample. So intervals count n_eff = N² / Σ c² samples, with c the samples that each nearest image serves.
+    """
     size = min(len(train_MD), len(heldout_HD))
-    picks = [
-        numpy_generator(seed, f"memorisation {name}").permutation(len(x))[:size]
+    train_MD, heldout_HD = (
+        x[numpy_generator(seed, f"memorisation {name}").permutation(len(x))[:size]]
         for name, x in (("train", train_MD), ("heldout", heldout_HD))
-    ]
-    train_N = Index(train_MD[picks[0]]).nearest(generated_ND, 1)[0][:, 0]
-    heldout_N = Index(heldout_HD[picks[1]]).nearest(generated_ND, 1)[0][:, 0]
-    closer = share_interval(np.where(train_N == heldout_N, 0.5, train_N < heldout_N), level)
+    )
+    train_N1, train_row_N1 = Index(train_MD).nearest(generated_ND, 1)
+    heldout_N1, heldout_row_N1 = Index(heldout_HD).nearest(generated_ND, 1)
+    train_N, heldout_N = train_N1[:, 0], heldout_N1[:, 0]
+    nearest_N = np.where(train_N < heldout_N, train_row_N1[:, 0], size + heldout_row_N1[:, 0])
+    counts = np.bincount(nearest_N)
+    effective = len(nearest_N) ** 2 / float(np.square(counts).sum())
+    closer_N = np.where(train_N == heldout_N, 0.5, train_N < heldout_N)
+    closer = share_interval(closer_N, level, num=effective)
+
     ratio_N = np.log(np.maximum(train_N, 1e-12)) - np.log(np.maximum(heldout_N, 1e-12))
-    rng = numpy_generator(seed, "memorisation bootstrap")
-    medians = [float(np.median(rng.choice(ratio_N, len(ratio_N)))) for _ in range(_NUM_RESAMPLES)]
-    low, high = np.exp(np.quantile(medians, [0.5 - level / 2, 0.5 + level / 2]))
-    ratio = Interval(float(np.exp(np.median(ratio_N))), low, high, level, "bootstrap of the median, over samples")
-    return closer, ratio
+    half = normal_quantile(level) * 0.5 / math.sqrt(effective)
+    ends = np.exp(np.quantile(ratio_N, [max(0.0, 0.5 - half), min(1.0, 0.5 + half)]))
+    low, high = ends if effective >= _LEAST_EFFECTIVE else (math.nan, math.nan)
+    method = f"order statistics, {effective:.0f} samples' worth"
+    return closer, Interval(math.exp(float(np.median(ratio_N))), low, high, level, method)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from motherlode.errors import MeasureError
-from motherlode.measures.features import Extractor, as_images
+from motherlode.measures.features import Extractor, as_images, state_fingerprint
 from motherlode.measures.interval import DEFAULT_LEVEL, Interval, mean_interval
 from motherlode.measures.weights import load_into, load_state
 from motherlode.randomness import numpy_generator
@@ -105,6 +105,7 @@ class Lpips(nn.Module):
 
     Attributes:
         published: whether both files were given, so that the number may be called LPIPS.
+        name, dtype, resize, fingerprint: as of an extractor.
 
     Raises:
         MeasureError: unknown backbone, or layers that are not the published ones.
@@ -127,7 +128,7 @@ class Lpips(nn.Module):
         self.heads = nn.ParameterDict({f"lin{i}": nn.Parameter(torch.ones(1, c, 1, 1)) for i, c in enumerate(channels)})
         self.register_buffer("shift", torch.tensor(_SHIFT).reshape(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor(_SCALE).reshape(1, 3, 1, 1))
-        self.name = f"lpips-{backbone}"
+        self.name, self.dtype, self.resize = f"lpips-{backbone}", "float32", "none"
         self.published = weights is not None and heads is not None
         if weights is not None:
             state, _ = load_state(weights, weights_sha256)
@@ -137,6 +138,7 @@ class Lpips(nn.Module):
             state, _ = load_state(heads, heads_sha256)
             load_into(self.heads, {key.partition(".")[0]: value for key, value in state.items()}, "the LPIPS heads")
         self.eval().requires_grad_(False)
+        self.fingerprint = state_fingerprint(self)
 
     def layers(self, images: Tensor) -> list[Tensor]:
         """Feature maps at the published layers, of float images in [0, 1]."""
@@ -225,4 +227,6 @@ def diversity(
 
 def _pairs(order: Tensor) -> Iterator[Tensor]:
     """Batches of pairs of rows, (2, N)."""
-    yield from order.reshape(2, -1).split(_BATCH, dim=1)
+    pairs = order.reshape(2, -1)
+    for start in range(0, pairs.shape[1], _BATCH):
+        yield pairs[:, start : start + _BATCH]
