@@ -11,14 +11,16 @@ import pytest
 import motherlode as ml
 
 NAMES = {
-    "Dataset", "Recipe", "Report", "Run", "__version__", "estimate", "evaluate", "export", "generate", "measures",
-    "prepare", "train",
+    "Dataset", "Law", "Plan", "Recipe", "Report", "Run", "__version__", "estimate", "evaluate", "export", "fit_law",
+    "generate", "measures", "plan", "prepare", "train",
 }  # fmt: skip
 FIRST_PARAMETERS = {
     "estimate": ["recipe"],
     "evaluate": ["run"],
     "export": ["run", "out"],
+    "fit_law": ["runs", "form", "bootstrap", "seed"],
     "generate": ["run", "num", "seed", "condition"],
+    "plan": ["law_or_study", "budget", "gpu_hour", "data_price"],
     "prepare": ["source"],
     "train": ["recipe"],
 }
@@ -48,7 +50,7 @@ def test_verbs_take_what_they_took(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "method"), [("Dataset", "open"), ("Run", "open"), ("Report", "open"), ("Recipe", "load")]
+    ("kind", "method"), [("Dataset", "open"), ("Run", "open"), ("Report", "open"), ("Recipe", "load"), ("Law", "open")]
 )
 def test_what_lies_on_disk_can_be_opened(kind: str, method: str) -> None:
     assert callable(getattr(getattr(ml, kind), method))

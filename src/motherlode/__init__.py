@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from motherlode.generation.sampling import generate as generate
     from motherlode.measures.report import Report as Report
     from motherlode.recipe import Recipe as Recipe
+    from motherlode.studies.fit import fit_law as fit_law
+    from motherlode.studies.law import Law as Law
+    from motherlode.studies.plan import Plan as Plan
+    from motherlode.studies.plan import plan as plan
     from motherlode.training.estimate import estimate as estimate
     from motherlode.training.evaluate import evaluate as evaluate
     from motherlode.training.run import Run as Run
@@ -26,20 +30,26 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Dataset": "motherlode.data.dataset",
+    "Law": "motherlode.studies.law",
+    "Plan": "motherlode.studies.plan",
     "Recipe": "motherlode.recipe",
     "Report": "motherlode.measures.report",
     "Run": "motherlode.training.run",
     "estimate": "motherlode.training.estimate",
     "evaluate": "motherlode.training.evaluate",
     "export": "motherlode.generation.export",
+    "fit_law": "motherlode.studies.fit",
     "generate": "motherlode.generation.sampling",
     "measures": "motherlode.measures",
+    "plan": "motherlode.studies.plan",
     "prepare": "motherlode.data.prepare",
     "train": "motherlode.training.run",
 }
 
 __all__ = [
     "Dataset",
+    "Law",
+    "Plan",
     "Recipe",
     "Report",
     "Run",
@@ -47,8 +57,10 @@ __all__ = [
     "estimate",
     "evaluate",
     "export",
+    "fit_law",
     "generate",
     "measures",
+    "plan",
     "prepare",
     "train",
 ]

@@ -1,8 +1,8 @@
 """Backtests that ship with the code: is the interval honest, and does the rule for the next pilot earn its place?
 
 `holdout` cuts a table at a share of its top compute, fits below and scores above. `race` lets three rules choose further
-pilots at equal compute from the same table: at random, a few of the largest spread in log D/N, and by expected value of
-sample information (EVSI). Over seven public tables, six starts each, EVSI did not beat both others (`RACE` holds the
+pilots at equal compute from the same table: at random, a few of the largest spread in log D/N, and by expected value
+of sample information (EVSI). Over seven public tables, six starts each, EVSI did not beat both others (`RACE` holds the
 figures), so `lode plan --next` refuses and says so.
 """
 
@@ -16,12 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.errors import MotherlodeError
 from motherlode.randomness import numpy_generator
 from motherlode.studies.fit import fit_law
 from motherlode.studies.intervals import horizon
 from motherlode.studies.law import Law
-from motherlode.studies.laws import Floats
 from motherlode.studies.runs import Runs, read_runs
 
 FEWEST_PILOTS = 12
@@ -98,39 +96,46 @@ def _table(rows: list[dict[str, str]], **names: str) -> Runs:
     return read_runs({name: np.round(x) if name in {"N", "D", "U"} else x for name, x in held.items()})
 
 
-Rule = Callable[[Law, Runs, NDArray[np.int64], Runs, float, np.random.Generator], int]
+@dataclass(frozen=True)
+class Choice:
+    """What a rule knows when it chooses: the law so far, the pool, which of its cells are affordable, the target."""
+
+    law: Law
+    pool: Runs
+    able: NDArray[np.int64]
+    target: Runs
+    left: float
+    rng: np.random.Generator
 
 
-def by_chance(
-    law: Law, pool: Runs, able: NDArray[np.int64], target: Runs, left: float, rng: np.random.Generator
-) -> int:
+def by_chance(state: Choice) -> int:
     """Any cell the budget allows."""
-    return int(rng.choice(able))
+    return int(state.rng.choice(state.able))
 
 
-def by_size(law: Law, pool: Runs, able: NDArray[np.int64], target: Runs, left: float, rng: np.random.Generator) -> int:
-    """A few of the largest, log-spaced: among cells above a third of what is left, the farthest in log D/N from the rest."""
-    large = able[pool.flops[able] >= min(left / 3.0, float(pool.flops[able].max()))]
+def by_size(state: Choice) -> int:
+    """A few of the largest, log-spaced: of the cells above a third of what is left, the farthest in log D/N."""
+    pool, able, known = state.pool, state.able, state.law.runs
+    large = able[pool.flops[able] >= min(state.left / 3.0, float(pool.flops[able].max()))]
     ratio = np.log(pool.D / pool.N)
-    seen = np.log(law.runs.D / law.runs.N)[np.argsort(-law.runs.flops)[:4]]
+    seen = np.log(known.D / known.N)[np.argsort(-known.flops)[:4]]
     return int(large[np.argmax([np.abs(ratio[i] - seen).min() for i in large])])
 
 
-def by_information(
-    law: Law, pool: Runs, able: NDArray[np.int64], target: Runs, left: float, rng: np.random.Generator
-) -> int:
+def by_information(state: Choice) -> int:
     """The cell with most expected information about the target per FLOP.
 
-    EVSI by importance reweighting: each draw in turn plays the truth, the cell's outcome is simulated from it, the other
-    draws are weighed by the likelihood of that outcome, and the fall of the target's variance is averaged. The outcome's
-    error is the run noise and a discrepancy that grows with the distance between cell and target.
+    EVSI by importance reweighting: each draw in turn plays the truth, the cell's outcome is simulated from it, the
+    draws are weighed by the likelihood of that outcome, and the fall of the target's variance is averaged. The
+    outcome's error is the run noise and a discrepancy that grows with the distance between cell and target.
     """
+    law, pool, target = state.law, state.pool, state.target
     drawn = np.concatenate([m.log_loss(pool.table, pool.group, draws=True) for m in law.members])
     aims = np.concatenate([m.log_loss(target.table, target.group, draws=True) for m in law.members])
     away = horizon(replace(target, compute=target.flops), pool.table, pool.flops)
     prior = float(aims.var(axis=0).mean())
     worth = []
-    for i in able:
+    for i in state.able:
         error = law.discrepancy.noise**2 + (law.discrepancy.rate * away[i]) ** 2
         gap = drawn[:, i][:, None] - drawn[:, i][None, :]
         weights = np.exp(-0.5 * gap**2 / error)
@@ -138,10 +143,10 @@ def by_information(
         mean = weights @ aims
         posterior = (weights @ aims**2 - mean**2).mean()
         worth.append((prior - float(posterior)) / float(pool.flops[i]))
-    return int(able[int(np.argmax(worth))])
+    return int(state.able[int(np.argmax(worth))])
 
 
-RULES: dict[str, Rule] = {"chance": by_chance, "largest": by_size, "information": by_information}
+RULES: dict[str, Callable[[Choice], int]] = {"chance": by_chance, "largest": by_size, "information": by_information}
 
 
 def race(runs: Runs, rule: str, seed: int, *, budget: float = 1.0) -> float:
@@ -165,7 +170,7 @@ def race(runs: Runs, rule: str, seed: int, *, budget: float = 1.0) -> float:
         able = free[pool.flops[free] <= left]
         if not able.size or len(taken) >= 26:
             break
-        choice = RULES[rule](law, pool, able, target, left, rng)
+        choice = RULES[rule](Choice(law, pool, able, target, left, rng))
         left -= float(pool.flops[choice])
         taken.append(choice)
     estimate, _, _ = law.predict(target.N, target.D, target.U)

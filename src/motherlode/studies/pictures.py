@@ -112,8 +112,9 @@ def isoquant_map(plan: Plan) -> str:
 def _fill(picture: Picture, owned: Floats, spent: Floats, losses: Floats) -> None:
     xs, ys = [picture.x(float(u)) for u in owned], [picture.y(float(c)) for c in spent]
     levels = levels_of(losses, NUM_SHADES - 1)
+    across, down = xs[-1] - xs[0], ys[0] - ys[-1]
     picture.parts.append(
-        f'<rect x="{xs[0]:.1f}" y="{ys[-1]:.1f}" width="{xs[-1] - xs[0]:.1f}" height="{ys[0] - ys[-1]:.1f}" style="fill:var(--m0)"/>'
+        f'<rect style="fill:var(--m0)" x="{xs[0]:.1f}" y="{ys[-1]:.1f}" width="{across:.1f}" height="{down:.1f}"/>'
     )
     labels = []
     for rank, level in enumerate(reversed(levels)):
@@ -122,13 +123,10 @@ def _fill(picture: Picture, owned: Floats, spent: Floats, losses: Floats) -> Non
         lines = "".join(f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}" for a, b, c, d in segments)
         picture.parts.append(f'<path class="contour" d="{lines}"/>')
         if segments:
-            centre = [
-                (s, abs((s[0] - xs[0]) / (xs[-1] - xs[0]) + (s[1] - ys[0]) / (ys[0] - ys[-1]) + 0.12)) for s in segments
-            ]
             best = min(segments, key=lambda s: _off_diagonal(s[0], s[1], xs, ys))
             labels.append((best[0], best[1], f"{level:g}"))
-    for right, down, words in labels:
-        picture.text(right, down, words, "middle", "level", shift=4)
+    for right, low, words in labels:
+        picture.text(right, low, words, "middle", "level", shift=4)
 
 
 def _off_diagonal(right: float, down: float, xs: Sequence[float], ys: Sequence[float]) -> float:
