@@ -6,7 +6,7 @@ the keywords of `work`. Answers are the child's process number and, once it has 
 
 from __future__ import annotations
 
-import builtins
+import io
 import json
 import os
 import subprocess
@@ -42,7 +42,7 @@ def work(out: str, steps: int, call: str = "", number: int = 0, pause_sec: float
 
     from motherlode.training.run import train
 
-    recipe = tiny_recipe(Path(out), steps=steps, model=GAN, sample_every=0.1, checkpoint_every=0.1, keep=2)
+    recipe = tiny_recipe(Path(out), steps=steps, model=GAN, sample_every=0.1, checkpoint_every=0.1, keep=1)
     if call:
         arm(call, number)
     train(recipe, progress=Slow(pause_sec) if pause_sec else None)
@@ -50,7 +50,7 @@ def work(out: str, steps: int, call: str = "", number: int = 0, pause_sec: float
 
 def arm(call: str, number: int) -> list[int]:
     """Make the `number`-th use of a system call from now on the last thing this process does; count the uses."""
-    module, name = (builtins, "open") if call == "open" else (os, call)
+    module, name = (io, "open") if call == "open" else (os, call)
     real = getattr(module, name)
     uses = [0]
 

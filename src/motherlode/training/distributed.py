@@ -13,15 +13,15 @@ other buffers, are rank 0's: they are broadcast before every look and every chec
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from motherlode.errors import TrainingError
+from motherlode.errors import MotherlodeError, TrainingError
 
 _BUCKET_ELEMENTS = 8 << 20
 Value = TypeVar("Value")
@@ -82,6 +82,28 @@ class Ranks:
         box: list[Value] = [value]
         dist.broadcast_object_list(box, 0)
         return box[0]
+
+    def lead(self, work: Callable[[], Value]) -> Value:
+        """What `work` returns on rank 0, on every rank; its error too, so that none waits for a rank that failed.
+
+        Raises:
+            MotherlodeError: what `work` raised; on the other ranks a `TrainingError` that says the same.
+        """
+        if self.world == 1:
+            return work()
+        value, problem = None, ""
+        error: MotherlodeError | None = None
+        if self.leads:
+            try:
+                value = work()
+            except MotherlodeError as caught:
+                error, problem = caught, str(caught)
+        value, problem = self.share((value, problem))
+        if error is not None:
+            raise error
+        if problem:
+            raise TrainingError(problem)
+        return cast("Value", value)
 
 
 ALONE = Ranks()

@@ -8,6 +8,7 @@ move after that.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -138,7 +139,8 @@ class Driver:
                 "the same command goes on from there",
                 self.folder,
             )
-        else:
+        self.ranks.share(None)  # no rank returns before rank 0 has written its last word
+        if status == "finished":
             self.listener.event("finished", f"{self.total} steps in {self.seconds:.0f} s", self.folder)
         return status
 
@@ -257,39 +259,37 @@ class Driver:
     # ------------------------------------------------------------------------------------------------------- save
 
     def _save(self) -> None:
+        """Write a checkpoint; every rank waits for it, so that none outruns a failure to write."""
         self.ranks.broadcast(self.engine.family, parameters=False)
-        if self.ranks.leads:
-            checkpoints = self.folder / CHECKPOINTS
-            score = self._look_score
-            if (
-                score is not None
-                and score["step"] == self.step
-                and (self.best is None or score["score"] < self.best["score"])
-            ):
-                self.best = {name: score[name] for name in ("step", "variant", "score", "measure")}
-            state = {
-                "position": self.engine.position.as_dict(),
-                "seconds": self.seconds,
-                "total_steps": self.total,
-                "best": self.best,
-                "identity": self.assembly.identity,
-                "recipe_digest": self.facts["recipe_digest"],
-                "dataset": self.assembly.dataset.id,
-            }
-            path = checkpoint.save(checkpoints, self.step, self.engine.family, self.engine.optimizer_state(), state)
-            self._write_facts("running")
-            self._prune()
-            self.listener.event("checkpoint", f"step {self.step} saved", path)
-            room = guards.room_warning(self.folder, checkpoint.size_bytes(path))
-            monitor.tell(self.listener, self._warnings.new(room))
-        self._wait()
+        self.ranks.lead(self._save_here)
+
+    def _save_here(self) -> None:
+        checkpoints = self.folder / CHECKPOINTS
+        score = self._look_score
+        if score is not None and self._is_best(score):
+            self.best = {name: score[name] for name in ("step", "variant", "score", "measure")}
+        state = {
+            "position": self.engine.position.as_dict(),
+            "seconds": self.seconds,
+            "total_steps": self.total,
+            "best": self.best,
+            "identity": self.assembly.identity,
+            "recipe_digest": self.facts["recipe_digest"],
+            "dataset": self.assembly.dataset.id,
+        }
+        path = checkpoint.save(checkpoints, self.step, self.engine.family, self.engine.optimizer_state(), state)
+        self._write_facts("running")
+        self._prune()
+        self.listener.event("checkpoint", f"step {self.step} saved", path)
+        room = guards.room_warning(self.folder, checkpoint.size_bytes(path))
+        monitor.tell(self.listener, self._warnings.new(room))
+
+    def _is_best(self, score: dict[str, Any]) -> bool:
+        fresh = score["step"] == self.step and math.isfinite(score["score"])
+        return fresh and (self.best is None or score["score"] < self.best["score"])
 
     def _prune(self) -> None:
         checkpoint.prune(self.folder / CHECKPOINTS, self.train.keep, self.best["step"] if self.best else None)
-
-    def _wait(self) -> None:
-        """Hold the other ranks until rank 0 has written, so that none can outrun a failure to write."""
-        self.ranks.share(None)
 
     def _write_facts(self, status: str, *, move: bool = True) -> None:
         """Bring `run.json` up to date.

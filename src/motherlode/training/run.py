@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -186,20 +187,23 @@ def train(recipe: Recipe, *, progress: Listener | None = None) -> Run:
     precision.keep_freed_memory()
     try:
         assembly = Assembly.of(recipe, ranks)
-        if not ranks.leads:
+        with ExitStack() as held:
+            ranks.lead(lambda: _take(recipe.folder, held))
             _train(assembly, listener)
-        else:
-            with storage.lock(recipe.folder):
-                checkpoint.sweep(recipe.folder)
-                _train(assembly, listener)
         return Run.open(recipe.folder)
     finally:
         torch.random.set_rng_state(ambient)
 
 
+def _take(folder: Path, held: ExitStack) -> None:
+    """Take the run's folder for this process, and clear what a killed one left."""
+    held.enter_context(storage.lock(folder))
+    checkpoint.sweep(folder)
+
+
 def _train(assembly: Assembly, listener: Listener) -> None:
     recipe, ranks, folder = assembly.recipe, assembly.ranks, assembly.recipe.folder
-    facts = ranks.share(_existing_facts(assembly) if ranks.leads else None)
+    facts = ranks.lead(lambda: _existing_facts(assembly))
     started = time.perf_counter()
     saved = None
     if facts is None:
@@ -342,12 +346,15 @@ def _saved(assembly: Assembly, listener: Listener) -> checkpoint.Checkpoint | No
     """The newest good checkpoint, the same one on every rank."""
     checkpoints = assembly.recipe.folder / CHECKPOINTS
     ranks = assembly.ranks
-    if ranks.world == 1:
-        return checkpoint.latest(checkpoints, lambda text: listener.event("warning", text))
-    found = checkpoint.latest(checkpoints, lambda text: listener.event("warning", text)) if ranks.leads else None
-    step = ranks.share(found.step if found is not None else None)
-    if step is None or found is not None:
-        return found
+    found: list[checkpoint.Checkpoint] = []
+
+    def look() -> int | None:
+        found.extend(filter(None, [checkpoint.latest(checkpoints, lambda text: listener.event("warning", text))]))
+        return found[0].step if found else None
+
+    step = ranks.lead(look)
+    if step is None or found:
+        return found[0] if found else None
     return checkpoint.read(checkpoint.folder_of(checkpoints, step))
 
 
