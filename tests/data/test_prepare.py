@@ -137,7 +137,7 @@ def test_look_alikes_lie_on_one_side(tmp_path: Path) -> None:
     raw = write_folder(tmp_path / "raw", {"a": 40})
     for path in sorted((raw / "a").glob("*.png")):
         with Image.open(path) as image:
-            for quality in (60, 70, 80):
+            for quality in (80, 90, 95):
                 image.save(path.with_name(f"{path.stem}-{quality}.jpg"), quality=quality)
     dataset = prepare(raw, out=tmp_path / "d", near_duplicates="report", outliers=False, heldout=0.3, workers=1)
     sides: dict[str, set[str]] = {}

@@ -166,11 +166,16 @@ class Split:
         return sum(int(shard["rows"]) for shard in self.shards)
 
     @cached_property
-    def columns(self) -> list[str]:
-        """Names of the columns."""
+    def schema(self) -> Any:
+        """Arrow schema of the shards, with the feature types of `datasets` in its metadata."""
         import pyarrow.parquet as pq
 
-        return list(pq.read_schema(self.dataset.shard_path(self.shards[0]["path"])).names)
+        return pq.read_schema(self.dataset.shard_path(self.shards[0]["path"]))
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.schema.names)
 
     def batches(self, columns: Sequence[str] | None = None, batch_rows: int = _BATCH_ROWS) -> Iterator[Any]:
         """Arrow record batches in the order of the rows.
@@ -188,10 +193,12 @@ class Split:
 
     def column(self, name: str) -> NDArray[Any]:
         """One column as a NumPy array, whole; nulls are -1 in columns of integers, NaN in floats, None in texts."""
+        import pyarrow as pa
+
         if name not in self.columns:
             raise DatasetError(f"{self.name} must have the column", name, did_you_mean(name, self.columns))
         pieces = [_to_numpy(batch.column(name)) for batch in self.batches([name], 1 << 16)]
-        return np.concatenate(pieces) if pieces else np.zeros(0)
+        return np.concatenate(pieces) if pieces else _to_numpy(pa.array([], self.schema.field(name).type))
 
     def __repr__(self) -> str:
         return f"Split({self.name}, {len(self):,} rows)"
