@@ -155,6 +155,11 @@ def test_orientation_is_applied(orientation: int) -> None:
     assert ("orientation" in found.notes) == (orientation != 1)
 
 
+def lab(picture: Image.Image) -> Image.Image:
+    srgb, wanted = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.profileToProfile(picture, srgb, wanted, outputMode="LAB")
+
+
 def test_modes_become_plain() -> None:
     picture = scene()
     cases = {
@@ -162,7 +167,7 @@ def test_modes_become_plain() -> None:
         "palette": (save(picture.quantize(256)), "palette", 12.0),
         "rgba": (save(picture.convert("RGBA")), "alpha", 0.0),
         "ycbcr": (save(picture.convert("YCbCr"), "TIFF"), "ycbcr", 2.0),
-        "lab": (save(ImageCms.profileToProfile(picture, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"), "TIFF"), "lab", 6.0),
+        "lab": (save(lab(picture), "TIFF"), "lab", 6.0),
     }  # fmt: skip
     for name, (media, note, tolerance) in cases.items():
         reason, kept, found = examine_one(media)

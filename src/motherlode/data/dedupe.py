@@ -5,32 +5,34 @@ least one of b bands, so a table a band and a few probes a row find them all. Th
 fingerprints are equal, a row is compared with a fixed number of its neighbours, and at most a few candidates a
 band go to verification. A pile of a million equal fingerprints is chained neighbour to neighbour, which is the price.
 
-Shape legend: N rows, K fingerprints a row, E = N*K table entries.
+Shape legend: N rows, Q queries, K fingerprints a row, E = N*K table entries, M candidates kept a row, P probes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.execute import num_cores
+from motherlode.data.threads import on_all_cores
 
 Similarity = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 
-NUM_BANDS = 4
 CANDIDATES_A_BAND = 8
 PAIRS_A_ROW = 1.5
 """Pairs verified in one band, on average over a block of rows; the nearest go first."""
 COMPARISONS_A_BAND = 2048
-RADIUS = 1
-"""Bits in which a band may differ. All pairs within 7 bits are found, and about nine tenths of those 9 bits apart."""
+RADIUS, CROWDED_RADIUS, CROWDED = 2, 1, 16
+"""Bits in which a band may differ; the second where half of the rows have a crowd of `CROWDED` or more.
+
+Radius 2 in four bands finds every pair within 11 bits, radius 1 every pair within 7 and most of those 9 bits apart.
+"""
+_PROBE_ROWS = 2048
 CROWD, CROWD_POWER, MOST_NEEDED = 12.0, 1.2, 0.994
-"""How fast likeness must grow with the crowd: chosen on Fashion-MNIST (crowds of hundreds) and on photos (under ten)."""
+"""How fast likeness must grow with the crowd: set on Fashion-MNIST (crowds of a hundred) and photos (under ten)."""
 _BLOCK_ROWS = 16_384
 
 
@@ -69,7 +71,7 @@ def near_duplicates(
     kept: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
     num_candidates = num_exhausted = 0
     for first, second, exhausted in _candidates(fingerprints_NK, max_bits, crowd_N):
-        likeness = _in_threads(similarity, first, second)
+        likeness = np.concatenate(on_all_cores(_on_slices(similarity, first, second), len(first)))
         is_alike = likeness >= threshold
         kept.append((first[is_alike], second[is_alike], likeness[is_alike]))
         num_candidates += len(first)
@@ -86,14 +88,10 @@ def near_duplicates(
     return Clusters(parent_N, num_candidates, num_verified, num_exhausted)
 
 
-def _in_threads(similarity: Similarity, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
-    """`similarity` in pieces, on every core: the kernels behind it release the interpreter's lock."""
-    num_pieces = min(num_cores(), max(1, len(first) // 256))
-    if num_pieces == 1:
-        return similarity(first, second)
-    with ThreadPoolExecutor(num_pieces) as pool:
-        pieces = pool.map(similarity, np.array_split(first, num_pieces), np.array_split(second, num_pieces))
-        return np.concatenate(list(pieces))
+def _on_slices(
+    similarity: Similarity, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> Callable[[slice], NDArray[np.float32]]:
+    return lambda part: similarity(first[part], second[part])
 
 
 def needed_likeness(crowd: NDArray[np.int64], threshold: float) -> NDArray[np.float64]:
@@ -112,38 +110,58 @@ def _candidates(
     """Blocks of candidate pairs and how many rows ran out of budget; counts each row's neighbours in `crowd_N`."""
     from motherlode.data import kernels
 
-    num_rows, num_columns = fingerprints_NK.shape
-    queries_N = np.ascontiguousarray(fingerprints_NK[:, 0])
-    widths = np.full(NUM_BANDS, 64 // NUM_BANDS, np.int64)
-    shifts = np.arange(NUM_BANDS, dtype=np.int64) * (64 // NUM_BANDS)
-    radius = min(max_bits // NUM_BANDS, RADIUS)
-    probes_P = _probes(64 // NUM_BANDS, radius)
-    for band in range(NUM_BANDS):
-        codes_E, entries_E, starts = _table(fingerprints_NK, int(shifts[band]), int(widths[band]))
+    radius = min(max_bits // kernels.NUM_BANDS, RADIUS)
+    num_rows = len(fingerprints_NK)
+    for band in range(kernels.NUM_BANDS):
+        table = _Table(fingerprints_NK, band)
+        if band == 0 and radius > CROWDED_RADIUS and num_rows:
+            sample = np.arange(0, num_rows, max(1, num_rows // _PROBE_ROWS))
+            crowd = table.search(sample, CROWDED_RADIUS, max_bits)[2]
+            radius = CROWDED_RADIUS if float(np.median(crowd)) >= CROWDED else radius
         for first_row in range(0, num_rows, _BLOCK_ROWS):
-            rows = slice(first_row, first_row + _BLOCK_ROWS)
-            found_NM = np.empty((len(queries_N[rows]), CANDIDATES_A_BAND), np.int64)
-            exhausted = kernels.near_in_band(
-                queries_N[rows], first_row, codes_E, entries_E, num_columns, starts, band, shifts, widths, radius,
-                probes_P, max_bits, COMPARISONS_A_BAND, found_NM, crowd_N[rows],
+            rows = np.arange(first_row, min(first_row + _BLOCK_ROWS, num_rows))
+            found_QM, exhausted, crowd_Q = table.search(rows, radius, max_bits)
+            crowd_N[rows] += crowd_Q
+            pairs_M = np.cumsum((found_QM >= 0).sum(axis=0))
+            affordable = max(1, int(np.searchsorted(pairs_M, PAIRS_A_ROW * len(rows), "right")))
+            place, column = np.nonzero(found_QM[:, :affordable] >= 0)
+            yield rows[place], found_QM[place, column], exhausted
+
+
+class _Table:
+    """All fingerprints sorted by one band's bits, then whole."""
+
+    def __init__(self, fingerprints_NK: NDArray[np.uint64], band: int) -> None:
+        from motherlode.data import kernels
+
+        self.band, self.fingerprints_NK = band, fingerprints_NK
+        codes_E = fingerprints_NK.ravel()
+        keys_E = (codes_E >> np.uint64(kernels.BAND_BITS * band)) & kernels.BAND_MASK
+        self.entries_E = np.lexsort((codes_E, keys_E))
+        self.codes_E = codes_E[self.entries_E]
+        num_values = 1 << kernels.BAND_BITS
+        self.starts = np.zeros(num_values + 1, np.int64)
+        np.cumsum(np.bincount(keys_E.astype(np.int64), minlength=num_values), out=self.starts[1:])
+
+    def search(
+        self, rows: NDArray[np.int64], radius: int, max_bits: int
+    ) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:
+        """Nearest rows of each row (−1: fewer), how many rows ran out of budget, and each row's crowd in this band."""
+        from motherlode.data import kernels
+
+        found_QM = np.empty((len(rows), CANDIDATES_A_BAND), np.int64)
+        crowd_Q = np.zeros(len(rows), np.int64)
+        probes_P = _probes(kernels.BAND_BITS, radius)
+
+        def piece(part: slice) -> int:
+            return kernels.near_in_band(
+                np.ascontiguousarray(self.fingerprints_NK[rows[part], 0]), rows[part],
+                self.codes_E, self.entries_E, self.fingerprints_NK.shape[1], self.starts, self.band, radius,
+                probes_P, max_bits, COMPARISONS_A_BAND, found_QM[part], crowd_Q[part],
             )  # fmt: skip
-            pairs_M = np.cumsum((found_NM >= 0).sum(axis=0))
-            affordable = max(1, int(np.searchsorted(pairs_M, PAIRS_A_ROW * len(found_NM), "right")))
-            place, column = np.nonzero(found_NM[:, :affordable] >= 0)
-            yield place + first_row, found_NM[place, column], exhausted
 
-
-def _table(
-    fingerprints_NK: NDArray[np.uint64], shift: int, width: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """All fingerprints sorted by one band's bits, then whole; their places; and where each value of the band starts."""
-    codes_E = fingerprints_NK.ravel()
-    mask = np.uint64((1 << width) - 1)
-    keys_E = (codes_E >> np.uint64(shift)) & mask
-    order_E = np.lexsort((codes_E, keys_E))
-    starts = np.zeros((1 << width) + 1, np.int64)
-    np.cumsum(np.bincount(keys_E.astype(np.int64), minlength=1 << width), out=starts[1:])
-    return codes_E[order_E], order_E, starts
+        exhausted = sum(on_all_cores(piece, len(rows)))
+        return found_QM, exhausted, crowd_Q
 
 
 def _probes(width: int, radius: int) -> NDArray[np.uint64]:
@@ -177,9 +195,8 @@ def score_planted(cluster_N: NDArray[np.int64], origin_N: NDArray[np.int64], kin
     for kind in sorted(set(kind_N.tolist()) - {""}):
         rows = np.nonzero(kind_N == kind)[0]
         recall[kind] = float((cluster_N[rows] == cluster_N[origin_N[rows]]).mean())
-    truth, found = _num_pairs(origin_N), _num_pairs(cluster_N)
+    found = _num_pairs(cluster_N)
     both = _num_pairs(origin_N * (len(cluster_N) + 1) + cluster_N)
-    del truth
     return Recall(recall, both / found if found else 1.0)
 
 

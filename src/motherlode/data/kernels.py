@@ -1,14 +1,23 @@
 """Compiled loops of floor 2: disjoint sets and the search for fingerprints that differ in few bits.
 
-Shape legend: N rows, K fingerprints a row, E = N*K table entries, P probes, M candidates kept a row.
+Shape legend: N rows, Q queries, K fingerprints a row, E = N*K table entries, P probes, M candidates kept a row.
 """
 
+# In compiled code NumPy's scalars and Python's numbers are one thing; mypy tells them apart.
+# mypy: disable-error-code="assignment, arg-type, call-overload, no-any-return, operator, return-value"
+
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.modality._compiled import compiled
+
+NUM_BANDS = 4
+BAND_BITS = 16
+BAND_MASK = np.uint64((1 << BAND_BITS) - 1)
 
 
 @compiled
@@ -39,63 +48,59 @@ def flatten(parent_N: NDArray[np.int64]) -> None:
 
 
 @compiled
-def num_bits(word: np.uint64) -> int:
+def num_bits(word: Any) -> int:
     """Set bits of a 64-bit word (the compiler turns this into one instruction)."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
+    count: int = (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
+    return count
 
 
 @compiled
 def near_in_band(
-    queries_N: NDArray[np.uint64],
-    first_row: int,
+    queries_Q: NDArray[np.uint64],
+    rows_Q: NDArray[np.int64],
     codes_E: NDArray[np.uint64],
     entries_E: NDArray[np.int64],
     num_columns: int,
     starts: NDArray[np.int64],
     band: int,
-    shifts: NDArray[np.int64],
-    widths: NDArray[np.int64],
     radius: int,
     probes_P: NDArray[np.uint64],
     max_bits: int,
     budget: int,
-    found_NM: NDArray[np.int64],
-    crowd_N: NDArray[np.int64],
+    found_QM: NDArray[np.int64],
+    crowd_Q: NDArray[np.int64],
 ) -> int:
-    """For each query, the nearest rows within `max_bits`, found through one band of bits.
+    """For each query, the nearest rows within `max_bits`, found through one band of 16 bits.
 
     A pair belongs to the first band in which it differs in at most `radius` bits, so no two bands report it twice.
 
     Args:
-        queries_N: fingerprints (column 0) of rows first_row, first_row + 1, ….
-        first_row: row of the first query.
+        queries_Q: fingerprints (column 0).
+        rows_Q: their rows.
         codes_E: fingerprints in the table, sorted by this band's bits, then whole.
         entries_E: row * num_columns + column of each. A later row's column 0 is not reported: it will find this one.
         num_columns: K.
-        starts: where each value of the band begins in the table, and its end.
-        band: index of this band.
-        shifts: lowest bit of each band.
-        widths: number of bits of each band.
+        starts: where each value of the band begins in the table, and the end; 65,537 long.
+        band: 0 to 3, lowest bits first.
         radius: bits in which the band itself may differ.
         probes_P: all masks of at most `radius` bits, fewest bits first.
         max_bits: bits in which the whole may differ.
         budget: most fingerprints compared for one query; the work is linear in N whatever the data.
-        found_NM: filled with rows, nearest first, −1 where there are fewer.
-        crowd_N: how many rows were within `max_bits` is added here.
+        found_QM: filled with rows, nearest first, −1 where there are fewer.
+        crowd_Q: how many entries were within `max_bits` is added here.
 
     Returns:
         How many queries ran out of budget.
     """
     num_exhausted = 0
-    num_kept_most = found_NM.shape[1]
+    num_kept_most = found_QM.shape[1]
     distances = np.empty(num_kept_most, np.int64)
-    low_mask = (np.uint64(1) << np.uint64(widths[band])) - np.uint64(1)
-    for i in range(queries_N.shape[0]):
-        query, row, left, num_kept, crowd = queries_N[i], first_row + i, budget, 0, 0
-        key = (query >> np.uint64(shifts[band])) & low_mask
+    for i in range(queries_Q.shape[0]):
+        query, row, left, num_kept, crowd = queries_Q[i], rows_Q[i], budget, 0, 0
+        key = (query >> np.uint64(BAND_BITS * band)) & BAND_MASK
         for p in range(probes_P.shape[0]):
             value = np.int64(key ^ probes_P[p])
             start, stop = starts[value], starts[value + 1]
@@ -103,6 +108,8 @@ def near_in_band(
                 # Too many to compare: those next to the query in sorted order share its highest bits.
                 middle = start + np.searchsorted(codes_E[start:stop], query)
                 start, stop = max(start, middle - left // 2), min(stop, middle + left // 2)
+                num_exhausted += 1
+                left = 0
             left -= stop - start
             for e in range(start, stop):
                 difference = codes_E[e] ^ query
@@ -115,25 +122,20 @@ def near_in_band(
                 crowd += 1
                 if num_kept == num_kept_most and bits >= distances[num_kept - 1]:
                     continue
-                if _is_in_earlier_band(difference, band, shifts, widths, radius):
-                    continue
-                num_kept = _insert(found_NM[i], distances, num_kept, other, bits)
+                if not _is_in_earlier_band(difference, band, radius):
+                    num_kept = _insert(found_QM[i], distances, num_kept, other, bits)
             if left <= 0:
-                num_exhausted += 1
                 break
-        crowd_N[i] += crowd
+        crowd_Q[i] += crowd
         for k in range(num_kept, num_kept_most):
-            found_NM[i, k] = -1
+            found_QM[i, k] = -1
     return num_exhausted
 
 
 @compiled
-def _is_in_earlier_band(
-    difference: np.uint64, band: int, shifts: NDArray[np.int64], widths: NDArray[np.int64], radius: int
-) -> bool:
-    for b in range(band):
-        part = (difference >> np.uint64(shifts[b])) & ((np.uint64(1) << np.uint64(widths[b])) - np.uint64(1))
-        if num_bits(part) <= radius:
+def _is_in_earlier_band(difference: np.uint64, band: int, radius: int) -> bool:
+    for b in range(band):  # noqa: SIM110 - numba compiles no generators
+        if num_bits((difference >> np.uint64(BAND_BITS * b)) & BAND_MASK) <= radius:
             return True
     return False
 
@@ -150,3 +152,22 @@ def _insert(found_M: NDArray[np.int64], distances: NDArray[np.int64], num_kept: 
         place -= 1
     found_M[place], distances[place] = row, bits
     return min(num_kept + 1, found_M.shape[0])
+
+
+@compiled
+def smallest(values_BR: NDArray[np.float32], places_Bk: NDArray[np.int64], values_Bk: NDArray[np.float32]) -> None:
+    """Places and values of the k smallest of each row, ascending; the first of equals wins."""
+    k = places_Bk.shape[1]
+    for i in range(values_BR.shape[0]):
+        num, bar = 0, np.float32(np.inf)
+        for j in range(values_BR.shape[1]):
+            value = values_BR[i, j]
+            if num == k and value >= bar:
+                continue
+            place = num if num < k else k - 1
+            while place > 0 and values_Bk[i, place - 1] > value:
+                values_Bk[i, place], places_Bk[i, place] = values_Bk[i, place - 1], places_Bk[i, place - 1]
+                place -= 1
+            values_Bk[i, place], places_Bk[i, place] = value, j
+            num = min(num + 1, k)
+            bar = values_Bk[i, num - 1]

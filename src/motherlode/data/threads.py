@@ -1,0 +1,24 @@
+"""Compiled kernels and matrix products release the interpreter's lock; this runs them on slices, on every core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TypeVar
+
+from motherlode.execute import num_cores
+
+Result = TypeVar("Result")
+_LEAST_ITEMS = 256
+
+
+def on_all_cores(function: Callable[[slice], Result], num: int) -> list[Result]:
+    """Results of `function` on consecutive slices of `num` items, in threads: its kernels release the lock."""
+    num_pieces = min(num_cores(), max(1, num // _LEAST_ITEMS))
+    edges = [num * i // num_pieces for i in range(num_pieces + 1)]
+    parts = [slice(start, stop) for start, stop in pairwise(edges)]
+    if num_pieces == 1:
+        return [function(parts[0])]
+    with ThreadPoolExecutor(num_pieces) as pool:
+        return list(pool.map(function, parts))
