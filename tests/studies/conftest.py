@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+from motherlode.studies.fit import fit_law
+from motherlode.studies.law import Law
+from motherlode.studies.laws import Floats
 
-from planted import pilots  # noqa: E402
-
-from motherlode.studies.fit import fit_law  # noqa: E402
-from motherlode.studies.law import Law  # noqa: E402
-from motherlode.studies.laws import Floats  # noqa: E402
+from .planted import pilots
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +28,7 @@ def one_pass() -> dict[str, Floats]:
 @pytest.fixture
 def two_treatments() -> dict[str, object]:
     """Raw and cleaned cells: cleaning multiplies unique data by 2 and the loss by 0.97."""
-    from planted import loss_of
+    from .planted import loss_of
 
     held = pilots("effective_data", 3, noise=0.003)
     N, D, U = (held[name][::2] for name in ("N", "D", "U"))

@@ -19,7 +19,8 @@ TRUTHS: dict[str, dict[str, float]] = {
         "P": 0.02, "P_repeats": 0.9, "P_crowding": 0.5,
     },
     "bounded": {
-        "E": 1.6, "L0": 9.0, "a": 40.0, "b": 300.0, "c": 10.0, "alpha": 0.36, "beta": 0.42, "gamma": 0.12, "delta": 0.40,
+        "E": 1.6, "L0": 9.0, "a": 40.0, "b": 300.0, "c": 10.0,
+        "alpha": 0.36, "beta": 0.42, "gamma": 0.12, "delta": 0.40,
     },
 }  # fmt: skip
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import TRUTHS, pilots
 
 from motherlode.errors import CorruptError, RecipeError
 from motherlode.studies.backtest import published_tables
@@ -15,6 +14,8 @@ from motherlode.studies.fit import fit_law
 from motherlode.studies.law import Cost, Law
 from motherlode.studies.laws import Floats
 from motherlode.studies.runs import RunsError, read_runs
+
+from .planted import TRUTHS, pilots
 
 MUENNIGHOFF = {
     "A": float(np.exp(6.255414)), "B": float(np.exp(7.3049974)), "E": float(np.exp(0.6254804)),

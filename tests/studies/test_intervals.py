@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import pilots
 
 from motherlode.studies import intervals
 from motherlode.studies.backtest import Score, holdout, published_tables
 from motherlode.studies.fit import fit_law
 from motherlode.studies.laws import FORMS
 from motherlode.studies.runs import read_runs
+
+from .planted import pilots
 
 CUTS = (0.1, 0.01)
 
@@ -26,7 +27,7 @@ def test_acceptance_3_honesty_on_public_tables(reference_tables: Path) -> None:
     scores: dict[tuple[str, float], Score] = {}
     for name, runs in published_tables(reference_tables).items():
         for cut in CUTS:
-            score = holdout(runs, cut, bootstrap=120)
+            score = holdout(runs, cut, bootstrap=80)
             if score is not None:
                 scores[name, cut] = score
     counted = {key: score for key, score in scores.items() if "-long-" not in key[0]}

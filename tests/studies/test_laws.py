@@ -68,18 +68,17 @@ def test_gradients_follow_differences(name: str) -> None:
     form, centre = FORMS[name], np.asarray([17.0, 20.0, 19.0, 1.0])
     theta = form.centred(NATURAL[name], centre)
     gradient, scratch = np.empty(theta.size), np.empty(theta.size)
-    for log_n, log_d, log_u in ((16.0, 21.0, 18.5), (18.0, 19.0, 19.0), (17.0, 22.5, 17.0)):
-        kernels.row(form.kind, theta.size, theta, log_n, log_d, log_u, 0, centre, gradient)
+    for place in ((16.0, 21.0, 18.5), (18.0, 19.0, 19.0), (17.0, 22.5, 17.0)):
+        kernels.row(form.kind, theta.size, theta, *place, 0, centre, gradient)
         for i in range(theta.size):
             if theta[i] < -50:
                 continue
 
-            def at(step: float, i: int = i) -> float:
-                moved = theta.copy()
-                moved[i] += step
-                return float(kernels.row(form.kind, theta.size, moved, log_n, log_d, log_u, 0, centre, scratch))
-
-            difference = (at(1e-5) - at(-1e-5)) / 2e-5
+            above, below = theta.copy(), theta.copy()
+            above[i] += 1e-5
+            below[i] -= 1e-5
+            ends = [kernels.row(form.kind, theta.size, end, *place, 0, centre, scratch) for end in (above, below)]
+            difference = (ends[0] - ends[1]) / 2e-5
             assert gradient[i] == pytest.approx(difference, rel=2e-5, abs=1e-8), form.parameters[i]
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from planted import FLOPS_PER_HOUR, NOISE, TRUTHS, Question, loss_of, pilots, questions
 
 from motherlode.randomness import numpy_generator
 from motherlode.studies.fit import fit_law
 from motherlode.studies.law import Law
 from motherlode.studies.plan import Plan, plan
+
+from .planted import FLOPS_PER_HOUR, NOISE, TRUTHS, Question, loss_of, pilots, questions
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def test_the_questions_have_both_answers() -> None:
 @pytest.mark.parametrize("truth", sorted(TRUTHS))
 def test_acceptance_5_planted_truths(truth: str) -> None:
     """Right decision ≥ 95 %, coverage ≥ 85 %; the form is not told."""
-    found = tally(truth, "auto", None, 24, 100)
+    found = tally(truth, "auto", None, 24, 60)
     assert found.right >= 0.95 * found.asked
     assert found.coverage >= 0.85
 
@@ -76,7 +77,7 @@ def test_acceptance_5_planted_truths(truth: str) -> None:
 def test_acceptance_5_wrong_form(truth: str) -> None:
     """The true form withheld: right or abstaining ≥ 80 %, coverage ≥ 80 %."""
     others = [name for name in TRUTHS if name != truth]
-    found = tally(truth, "auto", others, 24, 100)
+    found = tally(truth, "auto", others, 24, 60)
     assert found.right + found.abstained >= 0.80 * found.asked
     assert found.coverage >= 0.80
 

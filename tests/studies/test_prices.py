@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import pilots
 
 from motherlode.studies.prices import PriceCurve, PriceError, machine_of, read_price
 from motherlode.studies.runs import read_runs
+
+from .planted import pilots
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_bad_columns_are_refused(one_pass: dict[str, Floats], column: str, chang
 @pytest.mark.parametrize(("extra", "scale"), [("U", 1e-9), ("U", 1e9), ("compute", 6e-15), ("compute", 6e9)])
 def test_columns_in_different_units_are_refused(one_pass: dict[str, Floats], extra: str, scale: float) -> None:
     values = one_pass["D"] * scale * (one_pass["N"] if extra == "compute" else 1.0)
-    with pytest.raises(RunsError, match="unit|plain count|FLOPs"):
+    with pytest.raises(RunsError, match=r"unit|plain count|FLOPs"):
         read_runs({**one_pass, extra: values})
 
 

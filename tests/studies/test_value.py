@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import TRUTHS, best_loss, loss_of, pilots
 
 from motherlode.studies.fit import fit_law
 from motherlode.studies.law import Law
 from motherlode.studies.value import best_run, value
+
+from .planted import TRUTHS, best_loss, loss_of, pilots
 
 
 @pytest.fixture(scope="module", params=sorted(TRUTHS))

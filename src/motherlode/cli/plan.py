@@ -48,13 +48,12 @@ def command(
         from motherlode.studies.backtest import refuse_next
 
         refuse_next()
-    with console.working("fitting the pilots"):
-        found = plan(
-            runs or study, budget, gpu_hour, data_price, unique=unique, compute=compute, treatment=treatment,
-            clean_price=_prices(clean_price), peak_flops=peak_flops, utilisation=utilisation, currency=currency,
-            form=form,
-        )  # fmt: skip
-        page = found.save(out)
+    found = plan(
+        runs or study, budget, gpu_hour, data_price, unique=unique, compute=compute, treatment=treatment,
+        clean_price=_prices(clean_price), peak_flops=peak_flops, utilisation=utilisation, currency=currency,
+        form=form,
+    )  # fmt: skip
+    page = found.save(out)
     show(found)
     console.done(f"{page} and {page.with_suffix('.json').name}")
 
@@ -106,7 +105,7 @@ def show(found: Plan) -> None:
     passes = f"{best['passes']:.3g} passes (today {now['passes']:.3g})"
     reach = f"{expected[0]:.4g} (90 %: {expected[1]:.4g} to {expected[2]:.4g}), today {now['loss']:.4g}"
     facts = [
-        ("data beat GPU-hours below", price_range(found.break_even_price, asked)),
+        ("data beat GPU-hours up to", price_range(found.break_even_price, asked)),
         ("best split", split),
         ("best run then", f"{amount(best['num_parameters'])} parameters, {passes}"),
         ("expected loss", reach),

@@ -87,13 +87,22 @@ class Picture:
         y = Scale(*y_range, height - bottom, top, log_y)
         return cls(x, y, width, height, title)
 
-    def axes(self, x_label: str, y_label: str, x_text: Callable[[float], str], y_text: Callable[[float], str]) -> None:
-        """Grid lines, tick labels, axis labels."""
+    def axes(
+        self,
+        x_label: str,
+        y_label: str,
+        x_text: Callable[[float], str],
+        y_text: Callable[[float], str],
+        *,
+        grid: bool = True,
+    ) -> None:
+        """Tick labels, axis labels, and grid lines where nothing is filled below them."""
         for tick in self.y.ticks():
             at = self.y(tick)
-            self.parts.append(
-                f'<line class="grid" x1="{self.x.start}" x2="{self.x.stop}" y1="{at:.1f}" y2="{at:.1f}"/>'
-            )
+            if grid:
+                self.parts.append(
+                    f'<line class="grid" x1="{self.x.start}" x2="{self.x.stop}" y1="{at:.1f}" y2="{at:.1f}"/>'
+                )
             self.text(self.x.start - 7, at, y_text(tick), "end", "tick", shift=4)
         for tick in self.x.ticks():
             at = self.x(tick)

@@ -98,7 +98,7 @@ def isoquant_map(plan: Plan) -> str:
     losses = np.exp(grid).reshape(_MAP, _MAP)
     _fill(picture, owned, spent, losses)
     _pilot_box(picture, law.runs, u_range, c_range)
-    picture.axes("unique samples owned", "training compute, FLOPs", amount, _power)
+    picture.axes("unique samples owned", "training compute, FLOPs", amount, _power, grid=False)
     _budget_line(picture, plan)
     path = _best_path(plan)
     picture.line(path[:, 0], path[:, 1], "var(--ink)", "path", "2 5")
@@ -142,8 +142,8 @@ def _pilot_box(picture: Picture, runs: Runs, u_range: tuple[float, float], c_ran
                 f'<circle class="pilot" cx="{picture.x(unique):.1f}" cy="{picture.y(flops):.1f}" r="2.2"/>'
             )
     edges = [
-        (float(runs.U.max()), True, "beyond the pilots' data →"),
-        (float(runs.flops.max()), False, "beyond the pilots' compute ↑"),
+        (float(runs.U.max()), True, "pilots' data end here →"),
+        (float(runs.flops.max()), False, "pilots' compute ends here ↑"),
     ]
     for edge, vertical, words in edges:
         bounds = u_range if vertical else c_range
@@ -152,8 +152,9 @@ def _pilot_box(picture: Picture, runs: Runs, u_range: tuple[float, float], c_ran
         at = picture.x(edge) if vertical else picture.y(edge)
         ends = (at, picture.y.start, at, picture.y.stop) if vertical else (picture.x.start, at, picture.x.stop, at)
         picture.parts.append('<line class="edge" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>'.format(*ends))
-        right, down = (at + 6, picture.y.stop + 14) if vertical else (picture.x.start + 8, at - 6)
-        picture.text(right, down, words, "start", "halo")
+        crowded = vertical and at > 0.75 * picture.x.stop
+        right, down = (at + (-6 if crowded else 6), picture.y.start - 8) if vertical else (picture.x.start + 8, at + 15)
+        picture.text(right, down, words, "end" if crowded else "start", "halo")
 
 
 def _budget_line(picture: Picture, plan: Plan) -> None:
@@ -280,8 +281,9 @@ def held_back(law: Law) -> tuple[str, str] | None:
 
 
 def _telling(origins: Sequence[Origin]) -> Origin | None:
-    """The origin nearest to one decade that held back at least three pilots."""
-    able = [o for o in origins if o.actual.size >= 3] or list(origins)
+    """The origin nearest to one decade that held back at least eight pilots, or the most."""
+    most = max((o.actual.size for o in origins), default=0)
+    able = [o for o in origins if o.actual.size >= min(8, most)]
     return min(able, key=lambda o: abs(o.decades - 1.0), default=None)
 
 

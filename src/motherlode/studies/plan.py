@@ -226,7 +226,9 @@ def plan(
 
     return Plan(
         verdict=verdict,
-        sentence=sentence(verdict, question, arms, probability, price, abstentions, pilot),
+        sentence=sentence(
+            verdict, question, arms, probability, price, abstentions, pilot, split, 1 - expected[0] / now["loss"]
+        ),
         probability=probability,
         break_even_price=price,
         split=split,

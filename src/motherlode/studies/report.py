@@ -10,7 +10,7 @@ from typing import Any
 from motherlode.studies import pictures
 from motherlode.studies.laws import find_form
 from motherlode.studies.plan import Arm, Plan
-from motherlode.studies.words import amount, money, price_range
+from motherlode.studies.words import amount, capped, mixture, money, price_range
 
 _HEADLINES = {
     "data": "Buy data.",
@@ -58,18 +58,16 @@ def _headline(plan: Plan) -> str:
 
 def _tiles(plan: Plan) -> list[dict[str, str]]:
     asked, best, now = plan.question, plan.best, plan.now
-    shares = {"data": "data", "compute": "GPU-hours", "treatment": "better data"}
-    parts = [f"{plan.split[name][0]:.0%} {label}" for name, label in shares.items() if plan.split[name][0] > 0.005]
     data = plan.split["data"]
     return [
         {
-            "title": "data beat GPU-hours below",
-            "value": money(plan.break_even_price[0], asked.currency),
-            "detail": price_range(plan.break_even_price, asked).partition(" ")[2],
+            "title": "data beat GPU-hours up to",
+            "value": capped(plan.break_even_price[0], asked),
+            "detail": price_range(plan.break_even_price, asked).removeprefix(capped(plan.break_even_price[0], asked)),
         },
         {
             "title": f"best split of {money(asked.budget, asked.currency)}",
-            "value": ", ".join(parts) or "nothing",
+            "value": mixture(plan.split),
             "detail": f"data's share 90 %: {data[1]:.0%} to {data[2]:.0%}",
         },
         {

@@ -37,8 +37,14 @@ def money(number: float, currency: str) -> str:
 def price_range(price: tuple[float, float, float], question: Question) -> str:
     """A break-even price a unit with its interval."""
     unit = f"per {amount(question.unit)} samples" if question.unit != 1 else "each"
-    low, high = (money(x, question.currency) for x in price[1:])
-    return f"{money(price[0], question.currency)} {unit} (90 %: {low} to {high})"
+    middle, low, high = (capped(x, question) for x in price)
+    return f"{middle} {unit} (90 %: {low} to {high})"
+
+
+def capped(price: float, question: Question) -> str:
+    """A price of data; beyond a thousand times the one asked about, nothing but "any price" is known."""
+    beyond = price > 1e3 * question.data.unit * question.unit
+    return "any price" if beyond else money(price, question.currency)
 
 
 def sentence(
@@ -49,6 +55,8 @@ def sentence(
     price: tuple[float, float, float],
     abstentions: Sequence[str],
     pilot: Pilot,
+    split: dict[str, tuple[float, float, float]],
+    split_gain: float,
 ) -> str:
     """What one would say across a table."""
     budget = money(question.budget, question.currency)
@@ -75,8 +83,14 @@ def sentence(
     return (
         f"Buy {name}: {sure} it is the best use of {budget}; {bought} should better the loss by "
         f"{arm.gain[0]:.1%} (90 %: {arm.gain[1]:.1%} to {arm.gain[2]:.1%}), against {rival.gain[0]:.1%} for "
-        f"{_NAMES[rival.kind]}. Data beat GPU-hours below {price_range(price, question)}."
+        f"{_NAMES[rival.kind]}. Data beat GPU-hours at {price_range(price, question)} or less."
+        + (f" Better still, split it: {mixture(split)} ({split_gain:.1%})." if split_gain > 1.2 * arm.gain[0] else "")
     )
+
+
+def mixture(split: dict[str, tuple[float, float, float]]) -> str:
+    """The best split in words."""
+    return ", ".join(f"{split[name][0]:.0%} {_NAMES[name]}" for name in _NAMES if split.get(name, (0.0,))[0] > 0.005)
 
 
 def _percent(share: float) -> str:

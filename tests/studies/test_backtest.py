@@ -1,0 +1,40 @@
+"""The shipped backtests, on small tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from motherlode.errors import RecipeError
+from motherlode.studies.backtest import RULES, Choice, holdout, race, refuse_next
+from motherlode.studies.law import Law
+from motherlode.studies.runs import read_runs
+
+from .planted import pilots
+
+
+def test_holdout_scores_what_it_did_not_see() -> None:
+    runs = read_runs(pilots("effective_data", 0))
+    score = holdout(runs, 0.1, bootstrap=40)
+    assert score is not None
+    assert score.num_pilots + score.num_held == len(runs)
+    assert score.error < 0.05
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_every_rule_chooses_what_it_can_afford(rule: str, planted_law: Law) -> None:
+    pool = read_runs(pilots("overfit_penalty", 1))
+    able = np.flatnonzero(pool.flops < 1e15)
+    target = pool.where(pool.flops > 0.1 * pool.flops.max())
+    state = Choice(planted_law, pool, able, target, 1e15, np.random.default_rng(0))
+    assert RULES[rule](state) in able
+
+
+def test_a_race_is_repeatable() -> None:
+    runs = read_runs(pilots("effective_data", 0))
+    assert race(runs, "largest", 0, budget=0.2) == race(runs, "largest", 0, budget=0.2)
+
+
+def test_next_is_refused_with_the_figures() -> None:
+    with pytest.raises(RecipeError, match="best on 5 of 9"):
+        refuse_next()
