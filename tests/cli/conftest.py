@@ -36,9 +36,9 @@ def here(tmp_path: Path) -> Iterator[Path]:
 def assert_one_clear_error(result: Result, *words: str) -> None:
     """Exit code 2, one message that holds all words, no traceback."""
     assert result.exit_code == 2, result.output
-    text = " ".join(result.stderr.split())
-    assert text.startswith("error: ")
-    assert text.count("error:") == 1
+    said = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1, result.output
+    text = " ".join(result.stderr[result.stderr.index("error: ") :].split())
     assert "Traceback" not in result.output
     for word in words:
         assert word in text, text
