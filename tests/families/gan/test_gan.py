@@ -408,3 +408,16 @@ def test_it_learns_a_distribution() -> None:
     made = family.sample(500, rng=torch_generator(1, "s")).mean((1, 2, 3))
     assert 0.25 < (made > 0).float().mean() < 0.75
     assert ((made.abs() - 0.5).abs() < 0.2).float().mean() > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_the_sampler_exports_to_onnx_with_equal_numbers(tmp_path: Path, network: str, conditional: bool) -> None:
+    onnx = pytest.importorskip("motherlode.generation.onnx")
+    family = make(network=network, conditional=conditional)
+    Loop(family).steps(2)
+    facts = onnx.write(
+        family.sampler(), tmp_path / "g.onnx", num_noise=family.num_noise, num_labels=family.num_labels, facts={}
+    )
+    assert facts["largest_difference"] < 1e-4
