@@ -98,6 +98,8 @@ def number(x: float) -> str:
         return f"{x:,.0f}".replace(",", "\u2009").replace("-", "−")
     digits = max(0, 3 - math.floor(math.log10(abs(x))) - (abs(x) >= 10))
     text = f"{x:.{min(digits, 6)}f}" if abs(x) >= 1e-4 else f"{x:.1e}"
+    if "." in text and "e" not in text:
+        text = text.rstrip("0").rstrip(".")
     return text.replace("-", "−")
 
 

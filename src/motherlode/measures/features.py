@@ -69,11 +69,11 @@ class Extractor(Protocol):
     fingerprint: str
     published: bool
 
-    def __call__(self, samples: NDArray[np.uint8] | Tensor) -> Features:
+    def __call__(self, samples: Any) -> Features:
         """Features of uint8 samples (N, C, H, W)."""
         ...
 
-    def layers(self, samples: NDArray[np.uint8] | Tensor) -> list[Tensor]:
+    def layers(self, samples: Any) -> list[Tensor]:
         """Feature maps (N, C, H, W) of one batch, for a perceptual distance; an empty list where there are none."""
         ...
 
@@ -118,7 +118,7 @@ class ImageExtractor:
         self._prepare, self._size, self._colour, self._device = prepare, resize, colour, torch.device(device)
         self.num_features = 0
 
-    def __call__(self, samples: NDArray[np.uint8] | Tensor) -> Features:
+    def __call__(self, samples: Any) -> Features:
         """Features of uint8 samples (N, C, H, W), 64 at a time."""
         samples = as_images(samples)
         features, logits = [], []
@@ -135,7 +135,7 @@ class ImageExtractor:
         self.num_features = whole.shape[1]
         return Features(whole, np.concatenate(logits) if logits else None)
 
-    def layers(self, samples: NDArray[np.uint8] | Tensor) -> list[Tensor]:
+    def layers(self, samples: Any) -> list[Tensor]:
         """Feature maps of one batch where the module has a method `layers`; else none."""
         maps: Callable[[Tensor], list[Tensor]] | None = getattr(self.module, "layers", None)
         if maps is None:
@@ -357,10 +357,10 @@ def _attribute(name: str) -> nn.Module:
         else:
             home = importlib.import_module(place)
         found = getattr(home, attribute)
-    except (ImportError, OSError, AttributeError) as error:
+        if callable(found) and not isinstance(found, nn.Module):
+            found = found()
+    except (ImportError, OSError, AttributeError, TypeError) as error:
         raise MeasureError("the extractor's module must be importable", name, str(error)) from error
-    if not isinstance(found, nn.Module):
-        found = found()
     if not isinstance(found, nn.Module):
         raise MeasureError("the extractor must be an nn.Module or make one", f"{name}: {type(found).__name__}")
     return found

@@ -178,6 +178,15 @@ class FidInception(nn.Module):
 
     def __init__(self, weights: str | Path | None = None, *, sha256: str | None = None) -> None:
         super().__init__()
+        with torch.device("cpu" if weights is None else "meta"):
+            self._build()
+        self.sha256: str | None = None
+        if weights is not None:
+            state, self.sha256 = load_state(weights, sha256)
+            load_into(self, state, "the FID Inception network")
+        self.eval().requires_grad_(False)
+
+    def _build(self) -> None:
         self.Conv2d_1a_3x3 = BasicConv2d(3, 32, 3, stride=2, pad=False)
         self.Conv2d_2a_3x3 = BasicConv2d(32, 32, 3, pad=False)
         self.Conv2d_2b_3x3 = BasicConv2d(32, 64, 3)
@@ -195,11 +204,6 @@ class FidInception(nn.Module):
         self.Mixed_7b = InceptionE(1280, max_pool=False)
         self.Mixed_7c = InceptionE(2048, max_pool=True)
         self.fc = nn.Linear(2048, 1008)
-        self.sha256: str | None = None
-        if weights is not None:
-            state, self.sha256 = load_state(weights, sha256)
-            load_into(self, state, "the FID Inception network")
-        self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> InceptionOutput:
         """Features before and logits after the last layer.

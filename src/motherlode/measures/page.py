@@ -87,8 +87,8 @@ def _sections(report: Report) -> Iterator[dict[str, Any]]:
 
 
 def _counts(measure: Measure) -> str:
-    samples = charts.number(measure.num_samples)
-    return f"{samples} vs {charts.number(measure.num_reference)}" if measure.num_reference else samples
+    samples = charts.number(float(measure.num_samples))
+    return f"{samples} vs {charts.number(float(measure.num_reference))}" if measure.num_reference else samples
 
 
 def _value(measure: Measure, x: float) -> str:

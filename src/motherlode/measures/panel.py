@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ _MOST_TRAIN = 20_000
 _NUM_PLANTED = 128
 
 
+@runtime_checkable
 class Pool(Protocol):
     """Samples by number.
 

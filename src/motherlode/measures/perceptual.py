@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +32,6 @@ _BATCH = 64
 # The published input: [-1, 1], less this shift, over this scale.
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
-
-Backbone = Literal["alex", "vgg", "squeeze"]
 
 
 class Fire(nn.Module):
@@ -113,7 +111,7 @@ class Lpips(nn.Module):
 
     def __init__(
         self,
-        backbone: Backbone = "alex",
+        backbone: str = "alex",
         weights: str | Path | None = None,
         heads: str | Path | None = None,
         *,

@@ -94,6 +94,8 @@ def load_state(source: str | Path, sha256: str | None = None) -> tuple[dict[str,
 def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     """Copy `state` into `module`; names and shapes must agree (`num_batches_tracked` counters may be absent).
 
+    A module built on the device "meta" (which spares it its random initialisation) is brought to the CPU.
+
     Raises:
         MeasureError: naming the first layer that is missing, unknown or of another shape.
     """
@@ -106,6 +108,11 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None
         if given[key].shape != wanted[key].shape:
             shapes = f"{key}: {tuple(given[key].shape)}, published {tuple(wanted[key].shape)}"
             raise MeasureError(f"layers of {what} must have their published shapes", shapes, _FIX)
+    if any(value.is_meta for value in wanted.values()):
+        module.to_empty(device="cpu")
+        for key, value in module.named_buffers():
+            if key.endswith("num_batches_tracked"):
+                value.zero_()
     module.load_state_dict(given, strict=False)
 
 
