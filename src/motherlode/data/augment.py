@@ -18,6 +18,7 @@ import numpy as np
 import xxhash
 
 from motherlode import registry
+from motherlode.data.arrow import blobs, numbers, texts
 from motherlode.data.dataset import read_shard
 from motherlode.data.parts import once
 from motherlode.data.write import GROUP_ROWS, file_facts, layout, media_struct
@@ -93,17 +94,18 @@ def _altered(
         else:
             taken.add(name)
             kept.append(row)
-    parents = batch.take(pa.array(kept, pa.int64()))
+    parents = batch.take(numbers(np.array(kept, np.int64)))
     names = parents.column(task.column).field("path")
     fresh: dict[str, Any] = {
-        "id": pa.array([ids[row] for row in kept], pa.string()),
-        task.column: media_struct(pa.array([found.media[row] for row in kept], pa.binary()), names),
+        "id": texts([ids[row] for row in kept]),
+        task.column: media_struct(blobs([found.media[row] for row in kept]), names),
         "outlier": pa.nulls(len(kept), pa.float32()),
         "parent": parents.column("id"),
-        "transformation": pa.array(["+".join(task.policy)] * len(kept), pa.string()),
+        "transformation": texts(["+".join(task.policy)] * len(kept)),
     }
     for name in task.measured:
-        fresh[name] = pa.array(found.columns[name][kept].tolist(), batch.schema.field(name).type)
+        values = found.columns[name][kept]
+        fresh[name] = texts(values.tolist()) if values.dtype.kind == "U" else numbers(values)
     return pa.Table.from_arrays(
         [fresh[name] if name in fresh else parents.column(name) for name in batch.schema.names],
         schema=batch.schema,

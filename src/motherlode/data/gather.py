@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.data.parts import PartRecord, fixed, part_path, read_part
+from motherlode.data.arrow import from_fixed_bytes
+from motherlode.data.parts import PartRecord, part_path, read_part
 from motherlode.data.step import Rows
-from motherlode.modality import Modality
-
-_FEATURE_ROWS = 4096
 
 
 @dataclass
@@ -41,17 +39,14 @@ class _Names:
         return codes
 
 
-def gather(
-    parts: Path, records: Sequence[PartRecord], modality: Modality, *, num_sources: int, with_features: bool
-) -> Rows:
+def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, with_features: bool) -> Rows:
     """Read the small columns of all parts.
 
     Args:
         parts: folder of the part files; `thumbs.bin` and `features.bin` are written beside them.
         records: what the first pass returned, in order.
-        modality: computes features from thumbnails.
         num_sources: a lone label from a lone source tells nothing apart, and is no label.
-        with_features: whether steps that need features will run.
+        with_features: whether the parts hold features.
     """
     import pyarrow.compute as pc
 
@@ -66,19 +61,21 @@ def gather(
             reader = read_part(part_path(parts, record.index))
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
-                found["ids"].append(fixed(batch.column("id"), np.dtype("V16")).reshape(-1).copy())
+                found["ids"].append(from_fixed_bytes(batch.column("id"), np.dtype("V16")).reshape(-1).copy())
                 found["labels"].append(labels.codes(batch.column("label"), np.int32))
                 found["reasons"].append(reasons.codes(batch.column("reason"), np.int16))
                 found["steps"].append(steps.codes(batch.column("step"), np.int8))
                 found["sizes"].append(pc.binary_length(batch.column("media")).to_numpy().astype(np.int64))
                 fit = found["reasons"][-1] < 0
-                fingerprints = fixed(batch.column("fingerprint"), np.uint64)
+                fingerprints = from_fixed_bytes(batch.column("fingerprint"), np.uint64)
                 found["fingerprints"].append(fingerprints[fit])
-                chosen = fixed(batch.column("thumb"), np.uint8)[fit]
+                chosen = from_fixed_bytes(batch.column("thumb"), np.uint8)[fit]
                 thumbs.write(chosen.data)
                 num_thumbs, thumb_bytes, num_columns = num_thumbs + len(chosen), chosen.shape[1], fingerprints.shape[1]
-                if with_features and len(chosen):
-                    num_features = _write_features(features, chosen, modality)
+                if with_features:
+                    chosen = from_fixed_bytes(batch.column("feature"), np.float32)[fit]
+                    features.write(chosen.data)
+                    num_features = chosen.shape[1]
     reasons_N = _joined(found["reasons"], np.int16)
     places_N = np.where(reasons_N < 0, np.cumsum(reasons_N < 0) - 1, -1).astype(np.int64)
     label_names, labels_N = _sorted_labels(labels.names, _joined(found["labels"], np.int32))
@@ -119,15 +116,6 @@ def _sorted_labels(names: list[str], codes_N: NDArray[np.int32]) -> tuple[list[s
     ordered = sorted(names, key=natural_key)
     lookup = np.array([*(ordered.index(name) for name in names), -1], np.int32)
     return ordered, lookup[codes_N]
-
-
-def _write_features(file: Any, thumbs_BT: NDArray[np.uint8], modality: Modality) -> int:
-    num_features = 1
-    for start in range(0, len(thumbs_BT), _FEATURE_ROWS):
-        block = np.ascontiguousarray(modality.features(thumbs_BT[start : start + _FEATURE_ROWS]), np.float32)
-        file.write(block.data)
-        num_features = block.shape[1]
-    return num_features
 
 
 def _joined(pieces: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:

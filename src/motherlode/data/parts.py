@@ -19,6 +19,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from motherlode import registry, storage
+from motherlode.data.arrow import blobs, fixed_bytes, numbers, texts
 from motherlode.data.readers import HEADER_BYTES, Job, Row, read
 from motherlode.data.source import Partition
 from motherlode.data.step import CLEAN, READ
@@ -42,6 +43,7 @@ class PartTask:
     modality: str
     clean: Any
     max_bytes: int
+    with_features: bool
 
     @property
     def path(self) -> Path:
@@ -112,7 +114,7 @@ def make_part(task: PartTask) -> PartRecord:
 def examined(task: PartTask, modality: Modality, reasons: Counter[str], notes: Counter[str]) -> Iterator[Any]:
     """Record batches of the task's partition; `reasons` and `notes` are counted up as they pass."""
     for chunk in read(Job(task.partition, modality, task.max_bytes)):
-        batch, found = _examine(chunk, modality, task.clean, notes)
+        batch, found = _examine(chunk, modality, task.clean, notes, task.with_features)
         reasons.update(reason for reason in found if reason is not None)
         yield batch
 
@@ -125,13 +127,6 @@ def read_part(path: Path) -> Any:
         return pa.ipc.open_file(pa.memory_map(str(path)))
     except (pa.ArrowException, OSError) as error:
         raise CorruptError("a part must be a whole Arrow file", str(path), "delete it and run again") from error
-
-
-def fixed(column: Any, dtype: Any) -> NDArray[Any]:
-    """A fixed-size binary Arrow array as a NumPy array of rows, without a copy."""
-    width = column.type.byte_width
-    flat = np.frombuffer(column.buffers()[1], np.uint8)
-    return flat[column.offset * width : (column.offset + len(column)) * width].reshape(len(column), width).view(dtype)
 
 
 def _write(path: Path, batches: Iterator[Any], source: str) -> int:
@@ -150,7 +145,9 @@ def _write(path: Path, batches: Iterator[Any], source: str) -> int:
     return num_rows
 
 
-def _examine(chunk: Sequence[Row], modality: Modality, clean: Any, notes: Counter[str]) -> tuple[Any, list[str | None]]:
+def _examine(
+    chunk: Sequence[Row], modality: Modality, clean: Any, notes: Counter[str], with_features: bool
+) -> tuple[Any, list[str | None]]:
     fit = [place for place, row in enumerate(chunk) if row.reason is None]
     found = modality.examine([chunk[place].media for place in fit], clean)
     notes.update(found.notes)
@@ -164,7 +161,8 @@ def _examine(chunk: Sequence[Row], modality: Modality, clean: Any, notes: Counte
     for place, reason in enumerate(reasons):
         if reason is not None and (reason == BOMB or len(media[place]) > KEPT_DROPPED_BYTES):
             media[place] = media[place][:HEADER_BYTES]
-    return _batch(chunk, fit, media, reasons, steps, found), reasons
+    features_FD = np.asarray(modality.features(found.thumbs_NT), np.float32) if with_features else None
+    return _batch(chunk, fit, media, reasons, steps, found, features_FD), reasons
 
 
 def _batch(
@@ -174,38 +172,36 @@ def _batch(
     reasons: list[str | None],
     steps: list[str | None],
     found: Examination,
+    features_FD: NDArray[np.float32] | None,
 ) -> Any:
     import pyarrow as pa
 
-    digest = xxhash.xxh3_128_digest
+    digests = b"".join(map(xxhash.xxh3_128_digest, media))
     columns: dict[str, Any] = {
-        "uri": pa.array([row.uri for row in chunk], pa.string()),
-        "media": pa.array(media, pa.binary()),
-        "reason": pa.array(reasons, pa.string()),
-        "step": pa.array(steps, pa.string()),
-        "detail": pa.array([row.detail for row in chunk], pa.string()),
-        "label": pa.array([row.label for row in chunk], pa.string()),
-        "caption": pa.array([row.caption for row in chunk], pa.string()),
-        "licence": pa.array([row.licence for row in chunk], pa.string()),
-        "id": pa.array([digest(item) for item in media], pa.binary(16)),
-        "fingerprint": _scattered(found.fingerprints_NK, fit, len(chunk)),
-        "thumb": _scattered(found.thumbs_NT, fit, len(chunk)),
+        "uri": texts([row.uri for row in chunk]),
+        "media": blobs(media),
+        "reason": texts(reasons),
+        "step": texts(steps),
+        "detail": texts([row.detail for row in chunk]),
+        "label": texts([row.label for row in chunk]),
+        "caption": texts([row.caption for row in chunk]),
+        "licence": texts([row.licence for row in chunk]),
+        "id": fixed_bytes(np.frombuffer(digests, np.uint8).reshape(-1, 16)),
+        "fingerprint": fixed_bytes(_scattered(found.fingerprints_NK, fit, len(chunk))),
+        "thumb": fixed_bytes(_scattered(found.thumbs_NT, fit, len(chunk))),
     }
+    if features_FD is not None:
+        columns["feature"] = fixed_bytes(_scattered(features_FD, fit, len(chunk)))
     for name, values in found.columns.items():
-        whole = np.zeros(len(chunk), values.dtype)
-        whole[fit] = values
-        columns[MEASURED + name] = pa.array(whole.tolist() if whole.dtype.kind == "U" else whole)
-    return pa.RecordBatch.from_pydict(columns)
+        whole = _scattered(values, fit, len(chunk))
+        columns[MEASURED + name] = texts(whole.tolist()) if whole.dtype.kind == "U" else numbers(whole)
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
-def _scattered(values_FD: NDArray[Any], fit: list[int], num_rows: int) -> Any:
-    """Rows of an array as fixed-size binary, zero where a row was not examined."""
-    import pyarrow as pa
-
-    whole = values_FD
-    if len(fit) != num_rows:
-        whole = np.zeros((num_rows, values_FD.shape[1]), values_FD.dtype)
-        whole[fit] = values_FD
-    whole = np.ascontiguousarray(whole)
-    width = whole.shape[1] * whole.itemsize
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), num_rows, [None, pa.py_buffer(whole)])
+def _scattered(values: NDArray[Any], fit: list[int], num_rows: int) -> NDArray[Any]:
+    """Values of the rows that were examined among all rows; zero (or empty) elsewhere."""
+    if len(fit) == num_rows:
+        return values
+    whole = np.zeros((num_rows, *values.shape[1:]), values.dtype)
+    whole[fit] = values
+    return whole

@@ -278,12 +278,25 @@ class Work:
         facts = self.write(rows, records, counts)
         return self.finish(rows, records, facts)
 
+    @property
+    def needs_features(self) -> bool:
+        """Whether any step looks at features."""
+        return self.options.outliers != "off" or self.options.label_errors != "off"
+
     def read(self) -> list[PartRecord]:
         """First pass: a part for each partition."""
         parts = self.work / "parts"
         parts.mkdir(exist_ok=True)
         tasks = (
-            PartTask(index, partition, str(parts), self.modality.name, self.clean, self.options.max_bytes)
+            PartTask(
+                index,
+                partition,
+                str(parts),
+                self.modality.name,
+                self.clean,
+                self.options.max_bytes,
+                self.needs_features,
+            )
             for index, partition in enumerate(self.plan.partitions())
         )
         counts: Counter[str] = Counter()
@@ -297,9 +310,8 @@ class Work:
 
     def gather(self, records: list[PartRecord]) -> Rows:
         """The columns the second pass works on."""
-        needs = self.options.outliers != "off" or self.options.label_errors != "off"
         rows = gather(
-            self.work / "parts", records, self.modality, num_sources=len(self.plan.sources), with_features=needs
+            self.work / "parts", records, num_sources=len(self.plan.sources), with_features=self.needs_features
         )
         rows.facts["notes"] = dict(sum((Counter(record.notes) for record in records), Counter()))
         return rows

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode.data.arrow import numbers, texts
 from motherlode.data.parts import MEASURED, PartRecord, once, part_path, read_part
 from motherlode.data.step import DROPPED, SPLITS, Rows
 
@@ -159,7 +160,9 @@ def _table(
     import pyarrow as pa
 
     shape, num_rows = task.shape, len(places)
-    taken = batch.select([n for n in batch.schema.names if n not in ("fingerprint", "thumb", "id")]).take(places)
+    taken = batch.select([n for n in batch.schema.names if n not in ("fingerprint", "thumb", "id")]).take(
+        numbers(places)
+    )
     ids = np.load(folder / "ids.npy", mmap_mode="r")
     licences = taken.column("licence")
     if shape.licence is not None:
@@ -169,10 +172,10 @@ def _table(
         shape.column: media_struct(taken.column("media"), taken.column("uri")),
         "label": taken.column("label")
         if task.split == DROPPED
-        else pa.array(decided["labels"], pa.int64(), mask=decided["labels"] < 0),
+        else numbers(decided["labels"].astype(np.int64), decided["labels"] < 0),
         "caption": taken.column("caption"),
         "licence": licences,
-        "source": pa.array([source] * num_rows, pa.string()),
+        "source": texts([source] * num_rows),
     }
     if task.split == DROPPED:
         columns |= {
@@ -184,8 +187,8 @@ def _table(
     else:
         columns |= {
             "cluster": _ids_at(ids, decided["clusters"]),
-            "label_suspect": pa.array(decided["suspects"]),
-            "outlier": pa.array(decided["outliers"], mask=np.isnan(decided["outliers"])),
+            "label_suspect": numbers(decided["suspects"]),
+            "outlier": numbers(decided["outliers"], np.isnan(decided["outliers"])),
             "parent": pa.nulls(num_rows, pa.string()),
             "transformation": pa.nulls(num_rows, pa.string()),
         }
@@ -227,9 +230,7 @@ def features_metadata(schema: Any, column: str, label_names: Sequence[str]) -> d
 
 
 def _named(codes_N: NDArray[np.integer[Any]], names: Sequence[str]) -> Any:
-    import pyarrow as pa
-
-    return pa.array([names[code] for code in codes_N.tolist()], pa.string())
+    return texts([names[code] for code in codes_N.tolist()])
 
 
 def _ids_at(ids_N: NDArray[np.void], rows: NDArray[np.int64]) -> Any:
@@ -238,4 +239,4 @@ def _ids_at(ids_N: NDArray[np.void], rows: NDArray[np.int64]) -> Any:
     import pyarrow.compute as pc
 
     found = hex_ids(ids_N[np.maximum(rows, 0)])
-    return pc.if_else(pa.array(rows >= 0), found, pa.scalar(None, pa.string()))
+    return pc.if_else(numbers(rows >= 0), found, pa.scalar(None, pa.string()))
