@@ -44,6 +44,21 @@ def numbers(values: NDArray[Any], is_null: NDArray[np.bool_] | None = None) -> A
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [validity, pa.py_buffer(data)])
 
 
+def to_numpy(column: Any, missing: Any) -> NDArray[Any]:
+    """A numeric or Boolean Arrow array as a NumPy array of its own, nulls as `missing`."""
+    import pyarrow as pa
+
+    num, start = len(column), column.offset
+    validity, data = column.buffers()
+    if pa.types.is_boolean(column.type):
+        values = _bits(data, start, num)
+    else:
+        values = np.frombuffer(data or b"", column.type.to_pandas_dtype())[start : start + num].copy()
+    if column.null_count:
+        values[~_bits(validity, start, num)] = missing
+    return values
+
+
 def fixed_bytes(rows_ND: NDArray[Any]) -> Any:
     """Rows of an array as fixed-size binary, without a copy where they lie together."""
     import pyarrow as pa
@@ -58,6 +73,11 @@ def from_fixed_bytes(column: Any, dtype: Any) -> NDArray[Any]:
     width = column.type.byte_width
     flat = np.frombuffer(column.buffers()[1], np.uint8)
     return flat[column.offset * width : (column.offset + len(column)) * width].reshape(len(column), width).view(dtype)
+
+
+def _bits(buffer: Any, start: int, num: int) -> NDArray[np.bool_]:
+    packed = np.frombuffer(buffer or b"", np.uint8)
+    return np.unpackbits(packed, bitorder="little")[start : start + num].astype(np.bool_)
 
 
 def _validity(items: Sequence[object]) -> Any:

@@ -19,6 +19,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from motherlode import registry, storage
+from motherlode.data.arrow import to_numpy
 from motherlode.data.step import SPLITS, check_sum
 from motherlode.errors import CorruptError, DatasetError
 from motherlode.modality import SampleSpec
@@ -198,7 +199,7 @@ class Split:
         if name not in self.columns:
             raise DatasetError(f"{self.name} must have the column", name, did_you_mean(name, self.columns))
         pieces = [_to_numpy(batch.column(name)) for batch in self.batches([name], 1 << 16)]
-        return np.concatenate(pieces) if pieces else _to_numpy(pa.array([], self.schema.field(name).type))
+        return np.concatenate(pieces) if pieces else _to_numpy(pa.nulls(0, self.schema.field(name).type))
 
     def __repr__(self) -> str:
         return f"Split({self.name}, {len(self):,} rows)"
@@ -233,12 +234,8 @@ def _to_numpy(column: Any) -> NDArray[Any]:
     import pyarrow as pa
 
     kind = column.type
-    if pa.types.is_integer(kind):
-        return np.asarray(column.fill_null(-1).to_numpy(zero_copy_only=False))
-    if pa.types.is_boolean(kind):
-        return np.asarray(column.fill_null(False).to_numpy(zero_copy_only=False))
-    if pa.types.is_floating(kind):
-        return np.asarray(column.to_numpy(zero_copy_only=False))
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind):
+        return to_numpy(column, np.nan if pa.types.is_floating(kind) else -1 if pa.types.is_integer(kind) else False)
     values = column.to_pylist()
     result = np.empty(len(values), object)
     result[:] = values

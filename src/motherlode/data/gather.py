@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.data.arrow import from_fixed_bytes
+from motherlode.data.arrow import from_fixed_bytes, to_numpy
 from motherlode.data.parts import PartRecord, part_path, read_part
 from motherlode.data.step import Rows
 
@@ -35,7 +35,7 @@ class _Names:
                 known[text] = len(self.names)
                 self.names.append(text)
         lookup = np.array([*(known[text] for text in texts), -1], dtype)
-        codes: NDArray[Any] = lookup[encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)]
+        codes: NDArray[Any] = lookup[to_numpy(encoded.indices, len(texts))]
         return codes
 
 

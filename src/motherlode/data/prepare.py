@@ -25,6 +25,7 @@ from pydantic import Field, field_validator
 
 from motherlode import registry, storage
 from motherlode.data import step as steps_of
+from motherlode.data.arrow import to_numpy
 from motherlode.data.augment import CopyTask, make_copies
 from motherlode.data.card import FOLDER, write_card
 from motherlode.data.croissant import write_croissant
@@ -246,7 +247,7 @@ def _ids_and_labels(path: Path) -> tuple[NDArray[np.void], NDArray[np.int32]]:
     ids, labels = bytearray(), []
     for batch in read_shard(path, ["id", "label"]):
         ids += bytes.fromhex("".join(batch.column("id").to_pylist()))
-        labels.append(batch.column("label").fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32))
+        labels.append(to_numpy(batch.column("label"), -1).astype(np.int32))
     return np.frombuffer(bytes(ids), np.dtype("V16")), np.concatenate([np.zeros(0, np.int32), *labels])
 
 

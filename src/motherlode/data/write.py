@@ -158,6 +158,7 @@ def _table(
 ) -> Any:
     """Rows of one split, in the columns of the dataset."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     shape, num_rows = task.shape, len(places)
     taken = batch.select([n for n in batch.schema.names if n not in ("fingerprint", "thumb", "id")]).take(
@@ -166,7 +167,7 @@ def _table(
     ids = np.load(folder / "ids.npy", mmap_mode="r")
     licences = taken.column("licence")
     if shape.licence is not None:
-        licences = licences.fill_null(shape.licence)
+        licences = pc.coalesce(licences, texts([shape.licence] * num_rows))
     columns: dict[str, Any] = {
         "id": hex_ids(decided["ids"]),
         shape.column: media_struct(taken.column("media"), taken.column("uri")),
@@ -200,13 +201,14 @@ def _table(
     return table.replace_schema_metadata(features_metadata(table.schema, shape.column, names))
 
 
-def hex_ids(ids_N: NDArray[np.void]) -> Any:
+def hex_ids(ids_N: NDArray[np.void], is_null: NDArray[np.bool_] | None = None) -> Any:
     """16-byte ids as an Arrow array of 32 hex digits, without a Python object a row."""
     import pyarrow as pa
 
     text = np.ascontiguousarray(ids_N).tobytes().hex().encode()
     ends = np.arange(len(ids_N) + 1, dtype=np.int32) * 32
-    return pa.StringArray.from_buffers(len(ids_N), pa.py_buffer(ends), pa.py_buffer(text))
+    validity = None if is_null is None else pa.py_buffer(np.packbits(~is_null, bitorder="little"))
+    return pa.StringArray.from_buffers(len(ids_N), pa.py_buffer(ends), pa.py_buffer(text), validity)
 
 
 def media_struct(media: Any, paths: Any) -> Any:
@@ -235,8 +237,4 @@ def _named(codes_N: NDArray[np.integer[Any]], names: Sequence[str]) -> Any:
 
 def _ids_at(ids_N: NDArray[np.void], rows: NDArray[np.int64]) -> Any:
     """Ids of the rows named, null for -1."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    found = hex_ids(ids_N[np.maximum(rows, 0)])
-    return pc.if_else(numbers(rows >= 0), found, pa.scalar(None, pa.string()))
+    return hex_ids(ids_N[np.maximum(rows, 0)], is_null=rows < 0)
