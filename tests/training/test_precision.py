@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ pytestmark = pytest.mark.usefixtures("tiny")
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, float]], None]:
-    """Steps take what the test says, by setting."""
+    """Steps take what the test says, by setting (and the plainest, whatever the threads)."""
 
     def install(seconds: dict[str, float]) -> None:
-        monkeypatch.setattr(precision, "timed_step", lambda engine: seconds[str(engine.setting)])
+        monkeypatch.setattr(precision, "timed_step", lambda engine: seconds[str(replace(engine.setting, threads=1))])
 
     return install
 
@@ -34,13 +35,13 @@ def make(tmp_path: Path) -> Callable[[Setting], Engine]:
 
 def rates(fp32: float, fp32_last: float, bf16: float, bf16_last: float) -> dict[str, float]:
     names = ["fp32 contiguous", "fp32 channels_last", "bf16 contiguous", "bf16 channels_last"]
-    return {f"{name} on cpu": rate for name, rate in zip(names, (fp32, fp32_last, bf16, bf16_last))}
+    return {f"{name} on cpu 1 thread": rate for name, rate in zip(names, (fp32, fp32_last, bf16, bf16_last))}
 
 
 def test_the_fastest_is_chosen(tmp_path: Path, clock: Callable[[dict[str, float]], None]) -> None:
     clock(rates(4, 3, 2, 1))
     found = decide(make(tmp_path), TrainOptions(), "cpu", num_steps=1000, budget_sec=None)
-    assert found.setting == Setting("cpu", "bf16", "channels_last")
+    assert found.setting == Setting("cpu", "bf16", "channels_last", threads=1)
     assert found.seconds_per_step == rates(4, 3, 2, 1)
     assert found.step_sec == 1
 
@@ -48,19 +49,19 @@ def test_the_fastest_is_chosen(tmp_path: Path, clock: Callable[[dict[str, float]
 def test_noise_does_not_displace_the_plainest(tmp_path: Path, clock: Callable[[dict[str, float]], None]) -> None:
     clock(rates(1.0, 0.99, 0.98, 0.99))
     found = decide(make(tmp_path), TrainOptions(), "cpu", num_steps=1000, budget_sec=None)
-    assert found.setting == Setting("cpu", "fp32", "contiguous")
+    assert found.setting == Setting("cpu", "fp32", "contiguous", threads=1)
 
 
 def test_what_the_recipe_fixes_is_not_tried(tmp_path: Path, clock: Callable[[dict[str, float]], None]) -> None:
     clock(rates(4, 3, 2, 1))
     found = decide(make(tmp_path), TrainOptions(precision="fp32"), "cpu", num_steps=1000, budget_sec=None)
-    assert found.setting == Setting("cpu", "fp32", "channels_last")
+    assert found.setting == Setting("cpu", "fp32", "channels_last", threads=1)
     assert candidates(TrainOptions(precision="bf16", layout="contiguous"), "cpu") == [Setting("cpu", "bf16")]
 
 
 def test_short_runs_are_not_measured(tmp_path: Path) -> None:
     found = decide(make(tmp_path), TrainOptions(), "cpu", num_steps=10, budget_sec=None)
-    assert found.setting == Setting("cpu")
+    assert found.setting == Setting("cpu", threads=1)
     assert "not measured" in found.notes[0]
     assert math.isnan(found.step_sec)
 
@@ -95,7 +96,7 @@ def test_compile_is_tried_only_where_it_can_pay(tmp_path: Path, clock: Callable[
     assert "cannot pay back" in short.notes[0]
     long = decide_compiled(tmp_path, clock, compiled, 7200)
     assert tried == [pytest.approx(0.15 * 7200)]
-    assert long.setting == Setting("cpu", "bf16", "channels_last", compile=True)
+    assert long.setting == Setting("cpu", "bf16", "channels_last", compile=True, threads=1)
     assert "-50%" in long.notes[0]
     assert long.step_sec == 0.5
 
@@ -160,3 +161,43 @@ def test_the_decision_is_recorded_and_repeated(
     longer = train(tiny_recipe(tmp_path, steps=80))
     assert longer.facts["decision"] == run.facts["decision"]
     assert longer.facts["step"] == 80
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({8: 1.0, 4: 2.0, 2: 0.1, 1: 0.1}, 8),  # half is slower: no need to look further
+        ({8: 1.0, 4: 0.95, 2: 0.1, 1: 0.1}, 8),  # not clearly faster
+        ({8: 1.0, 4: 0.8, 2: 0.5, 1: 0.6}, 2),
+        ({8: 9.0, 4: 5.0, 2: 2.0, 1: 0.4}, 1),  # others are using the machine
+    ],
+)
+def test_threads_are_halved_while_that_is_clearly_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], chosen: int
+) -> None:
+    monkeypatch.setattr(precision, "timed_step", lambda _: seconds[torch.get_num_threads()])
+    torch.set_num_threads(8)
+    found = decide(make(tmp_path), TrainOptions(), "cpu", num_steps=1000, budget_sec=None)
+    assert found.setting.threads == chosen
+    assert torch.get_num_threads() == 8
+    assert f"fp32 contiguous on cpu {chosen} thread{'s' if chosen > 1 else ''}" in found.seconds_per_step
+
+
+def test_a_run_keeps_its_number_of_threads(tmp_path: Path) -> None:
+    from motherlode.training.run import train
+
+    train(tiny_recipe(tmp_path, steps=12))
+    torch.set_num_threads(2)
+    seen = []
+
+    class Look:
+        def update(self, progress: object) -> None:
+            seen.append(torch.get_num_threads())
+
+        def event(self, kind: str, message: str, path: Path | None = None) -> None:
+            """Ignore it."""
+
+    longer = train(tiny_recipe(tmp_path, steps=16), progress=Look())
+    assert set(seen) == {1}
+    assert longer.facts["threads"] == 1
+    assert torch.get_num_threads() == 2

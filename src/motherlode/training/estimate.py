@@ -97,11 +97,12 @@ def estimate(recipe: Recipe) -> Estimate:
     precision.keep_freed_memory()
     assembly = Assembly.of(recipe)
     plan = precision.plan(assembly)
-    engine = assembly.engine(plan.decision.setting)
-    start_sec = time.perf_counter() - started
-    step_sec = _step_seconds(engine, plan.expected_sec)
-    look_sec, save_sec, checkpoint_bytes = _overheads(assembly, engine)
-    engine.close()
+    with plan.decision.setting.pool():
+        engine = assembly.engine(plan.decision.setting)
+        start_sec = time.perf_counter() - started
+        step_sec = _step_seconds(engine, plan.expected_sec)
+        look_sec, save_sec, checkpoint_bytes = _overheads(assembly, engine)
+        engine.close()
     train = recipe.train
     steps = plan.steps(step_sec)
     overhead_sec = look_sec / min(1.0, train.sample_every) + save_sec / min(1.0, train.checkpoint_every)

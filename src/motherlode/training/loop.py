@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -42,15 +42,38 @@ class Draws(Protocol):
 
 @dataclass(frozen=True)
 class Setting:
-    """How turns are executed; decided once a run, by measurement where the recipe says `auto`."""
+    """How turns are executed; decided once a run, by measurement where the recipe says `auto`.
+
+    Args:
+        device: as torch names it.
+        precision: "fp32" or "bf16" (autocast; weights stay float32).
+        layout: "contiguous" or "channels_last".
+        compile: whether the family's parts are compiled.
+        threads: of torch's own pool; 0 leaves it as it is. Sums are rounded in an order that depends on it, so a
+            resumed run must use the same number.
+    """
 
     device: str = "cpu"
     precision: str = "fp32"
     layout: str = "contiguous"
     compile: bool = False
+    threads: int = 0
 
     def __str__(self) -> str:
-        return " ".join([self.precision, self.layout, *(["compiled"] if self.compile else []), f"on {self.device}"])
+        words = [self.precision, self.layout, *(["compiled"] if self.compile else []), f"on {self.device}"]
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return " ".join([*words, *([threads] if self.threads else [])])
+
+    @contextmanager
+    def pool(self) -> Iterator[None]:
+        """Use this number of threads for the block."""
+        before = torch.get_num_threads()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision in which losses are computed."""

@@ -1,8 +1,10 @@
 """Decides how turns are executed (`auto`) by measuring a few steps on a copy of the model.
 
-Precision (float32 or bf16 autocast), memory layout (contiguous or channels last) and compilation are tried in turn on a
-family built anew, so that the run's own state is untouched; rounds alternate between candidates and each counts its
-fastest step, because on a shared machine the slow ones measure the neighbours. Compilation is tried last, in a process
+Threads, precision (float32 or bf16 autocast), memory layout (contiguous or channels last) and compilation are tried in
+turn on a family built anew, so that the run's own state is untouched; rounds alternate between candidates and each
+counts its fastest step, because on a shared machine the slow ones measure the neighbours. Threads are tried because
+more are not always better: small layers gain nothing from many, and on two cores that others were using, two threads
+took 4 times as long as one, waiting for each other. Compilation is tried last, in a process
 of its own, and only where the budget can pay its cost back: it may crash, hang, or refuse to differentiate twice, and
 then it is not used and the run says so. The decision is written to `run.json` and the resolved recipe, so that a
 resumed run repeats it to the bit.
@@ -35,8 +37,9 @@ from motherlode.training.loop import Engine, Setting
 _MEASURED_SHARE = 0.03
 _LEAST_SEC, _MOST_SEC = 0.5, 12.0
 _MOST_ROUNDS = 12
-_LEAST_ROUNDS = 2
 _MARGIN = 0.97
+_CLEAR_GAIN = 0.9
+_SLOW_STEP_SEC = 1.0
 _COMPILE_SEC = 90.0
 _COMPILE_GAIN = 0.15
 _SHORT_STEPS = 64
@@ -147,15 +150,16 @@ def plan(assembly: Assembly) -> Plan:
     """
     recipe, ranks = assembly.recipe, assembly.ranks
     device = device_name(recipe.train.device, ranks.local_rank)
-    plain = Setting(device)
-    flops = cost.count_flops(
-        lambda: assembly.build(plain),
-        assembly.spec,
-        batch=recipe.train.batch,
-        parts=ranks.world * recipe.train.accumulate,
-        device=device,
-    )
-    samples = cost.samples_per_step(assembly.build(plain), recipe.train.batch)
+    plain = Setting(device, threads=1)  # for the tiny batches that operations are counted on
+    with plain.pool():
+        flops = cost.count_flops(
+            lambda: assembly.build(plain),
+            assembly.spec,
+            batch=recipe.train.batch,
+            parts=ranks.world * recipe.train.accumulate,
+            device=device,
+        )
+        samples = cost.samples_per_step(assembly.build(plain), recipe.train.batch)
     budget = recipe.train.budget
     timed = budget.minutes is not None
     decision = decide(
@@ -191,16 +195,25 @@ def decide(
     """
     start = time.perf_counter()
     options = candidates(train, device)
-    notes: list[str] = []
     if train.compile == "on":
         options = [replace(setting, compile=True) for setting in options]
     if num_steps is not None and num_steps < _SHORT_STEPS and budget_sec is None:
-        notes.append(f"not measured: the budget is {num_steps} steps, and measuring pays from {_SHORT_STEPS}")
-        return Decision(options[0], {}, tuple(notes), time.perf_counter() - start)
-    rates = _race({setting: make(setting) for setting in options}, num_steps, budget_sec)
-    fastest = min(rates, key=lambda setting: rates[setting])
+        note = f"not measured: the budget is {num_steps} steps, and measuring pays from {_SHORT_STEPS}"
+        plain = replace(options[0], threads=torch.get_num_threads())
+        return Decision(plain, {}, (note,), time.perf_counter() - start)
+    rates: dict[Setting, float] = {}
+    threads = _choose_threads(make(options[0]), rates)
+    options = [replace(setting, threads=threads) for setting in options]
+    once = rates[options[0]]
+    expected_sec = budget_sec if budget_sec is not None else (num_steps or 0) * once
+    limit_sec = min(max(_MEASURED_SHARE * expected_sec, _LEAST_SEC), _MOST_SEC)
+    if len(options) > 1:
+        with options[0].pool():
+            rates |= _race({setting: make(setting) for setting in options}, limit_sec)
+    fastest = min(options, key=lambda setting: rates[setting])
     # A candidate must win by more than noise to displace a plainer one.
     chosen = next(setting for setting in options if rates[setting] * _MARGIN <= rates[fastest])
+    notes: list[str] = []
     if train.compile == "auto":
         rest_sec = budget_sec if budget_sec is not None else (num_steps or 0) * rates[chosen]
         chosen, note = _try_compiled(chosen, rates, rest_sec, compiled_sec)
@@ -209,20 +222,38 @@ def decide(
     return Decision(chosen, named, tuple(notes), time.perf_counter() - start)
 
 
-def _race(engines: dict[Setting, Engine], num_steps: int | None, budget_sec: float | None) -> dict[Setting, float]:
+def _choose_threads(engine: Engine, rates: dict[Setting, float]) -> int:
+    """All of torch's threads, or half of them, and so on down while that is clearly faster; fills in `rates`.
+
+    On a GPU the threads hardly matter, and all of them stay.
+    """
+    setting = engine.setting
+    best = threads = torch.get_num_threads()
+    try:
+        while threads >= 1:
+            tried = replace(setting, threads=threads)
+            with tried.pool():
+                first_sec = timed_step(engine)
+                rates[tried] = first_sec if first_sec > _SLOW_STEP_SEC else min(timed_step(engine) for _ in range(2))
+            if threads != best and rates[tried] > _CLEAR_GAIN * rates[replace(setting, threads=best)]:
+                break
+            best, threads = threads, threads // 2 if setting.device == "cpu" else 0
+    finally:
+        engine.close()
+    return best
+
+
+def _race(engines: dict[Setting, Engine], limit_sec: float) -> dict[Setting, float]:
     """Seconds a step of each, the fastest of several rounds after one to warm up."""
     start = time.perf_counter()
-    best = dict.fromkeys(engines, math.inf)
-    for engine in engines.values():
-        timed_step(engine)
-    once = time.perf_counter() - start
-    expected_sec = budget_sec if budget_sec is not None else (num_steps or 0) * once / len(engines)
-    limit_sec = min(max(_MEASURED_SHARE * expected_sec, _LEAST_SEC), _MOST_SEC)
+    best = {setting: timed_step(engine) for setting, engine in engines.items()}
     for number in range(_MOST_ROUNDS):
-        if number >= _LEAST_ROUNDS and time.perf_counter() - start > limit_sec:
+        spent_sec = time.perf_counter() - start
+        if spent_sec > (limit_sec if number else 3 * limit_sec):
             break
         for setting, engine in engines.items():
-            best[setting] = min(best[setting], timed_step(engine))
+            seconds = timed_step(engine)
+            best[setting] = min(best[setting], seconds) if number else seconds
     for engine in engines.values():
         engine.close()
     return best

@@ -220,16 +220,24 @@ def _train(assembly: Assembly, listener: Listener) -> None:
     if ranks.leads:
         _resolved(recipe, decision.setting).save(folder / RECIPE)
         storage.write_json(folder / FACTS, facts)
-    engine = assembly.engine(decision.setting)
-    driver = Driver(assembly, engine, folder, facts, FlopTable(tuple(facts["flops_per_step"])), listener, started)
-    if ranks.leads:
+    with decision.setting.pool():
+        driver = _driver(assembly, decision.setting, facts, listener, started)
+        if saved is not None:
+            driver.resume(saved)
+            listener.event("resumed", f"goes on from step {saved.step} of {facts['total_steps']}")
+        driver.run()
+
+
+def _driver(assembly: Assembly, setting: Setting, facts: dict[str, Any], listener: Listener, started: float) -> Driver:
+    """Everything in place at step 0."""
+    flops = FlopTable(tuple(facts["flops_per_step"]))
+    engine = assembly.engine(setting)
+    driver = Driver(assembly, engine, assembly.recipe.folder, facts, flops, listener, started)
+    if assembly.ranks.leads:
         driver.score = HeldoutScore.where_possible(
-            assembly.heldout, assembly.modality, assembly.spec, seed=recipe.seed, device=decision.setting.device
+            assembly.heldout, assembly.modality, assembly.spec, seed=engine.seed, device=setting.device
         )
-    if saved is not None:
-        driver.resume(saved)
-        _note_resumption(facts, saved.step, listener)
-    driver.run()
+    return driver
 
 
 def _existing_facts(assembly: Assembly) -> dict[str, Any] | None:
@@ -306,7 +314,7 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in family.parameters()),
         "learnable_parameters": learnable_count(family),
         "device": decision.setting.device,
-        "threads": torch.get_num_threads(),
+        "threads": decision.setting.threads,
         "ranks": assembly.ranks.world,
         "decision": decision.as_dict(),
         "flops_per_step": list(plan.flops.per_step),
@@ -356,17 +364,6 @@ def _saved(assembly: Assembly, listener: Listener) -> checkpoint.Checkpoint | No
     if step is None or found:
         return found[0] if found else None
     return checkpoint.read(checkpoint.folder_of(checkpoints, step))
-
-
-def _note_resumption(facts: Mapping[str, Any], step: int, listener: Listener) -> None:
-    listener.event("resumed", f"goes on from step {step} of {facts['total_steps']}")
-    threads = torch.get_num_threads()
-    if threads != facts["threads"]:
-        listener.event(
-            "warning",
-            f"this run began with {facts['threads']} threads and goes on with {threads}: sums are rounded in another "
-            f"order, so results differ in the last bits (set OMP_NUM_THREADS={facts['threads']} to repeat them)",
-        )
 
 
 def _resolved(recipe: Recipe, setting: Setting) -> Recipe:

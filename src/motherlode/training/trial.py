@@ -20,11 +20,13 @@ _TIMED_STEPS = 8
 
 def main(recipe_path: str, setting_json: str) -> float:
     """Seconds a step takes once everything is compiled: the fastest of eight."""
-    engine = Assembly.of(Recipe.load(Path(recipe_path))).engine(Setting(**json.loads(setting_json)))
+    setting = Setting(**json.loads(setting_json))
     precision.keep_freed_memory()
-    for _ in range(_WARM_UP_STEPS):
-        precision.timed_step(engine)
-    return min(precision.timed_step(engine) for _ in range(_TIMED_STEPS))
+    with setting.pool():
+        engine = Assembly.of(Recipe.load(Path(recipe_path))).engine(setting)
+        for _ in range(_WARM_UP_STEPS):
+            precision.timed_step(engine)
+        return min(precision.timed_step(engine) for _ in range(_TIMED_STEPS))
 
 
 if __name__ == "__main__":
