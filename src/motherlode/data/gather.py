@@ -65,7 +65,7 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, with
                 found["labels"].append(labels.codes(batch.column("label"), np.int32))
                 found["reasons"].append(reasons.codes(batch.column("reason"), np.int16))
                 found["steps"].append(steps.codes(batch.column("step"), np.int8))
-                found["sizes"].append(pc.binary_length(batch.column("media")).to_numpy().astype(np.int64))
+                found["sizes"].append(to_numpy(pc.binary_length(batch.column("media")), 0).astype(np.int64))
                 fit = found["reasons"][-1] < 0
                 fingerprints = from_fixed_bytes(batch.column("fingerprint"), np.uint64)
                 found["fingerprints"].append(fingerprints[fit])
