@@ -141,6 +141,7 @@ def test_weights_load_by_name_and_hash(network: FidInception, tmp_path: Path, su
             found.logits_NK, network.logits_without_bias(network(x).logits), rtol=1e-3, atol=1e-4
         )
         assert extractor.resize == "tensorflow bilinear 299"
+        assert find_extractor(path).fingerprint == extractor.fingerprint
         assert not extractor.published  # random weights never earn the name FID
 
 

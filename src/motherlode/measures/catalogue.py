@@ -23,7 +23,8 @@ class Definition:
         group: measures of a group are found together; its name asks for all of them.
         direction: which way is better.
         meaning: one sentence that says how to read it.
-        target: the value of a perfect model, where there is one.
+        target: a value to see the number against, where there is one.
+        mark: what scores that.
         short: the name it has with the weights of its paper.
     """
 
@@ -32,6 +33,7 @@ class Definition:
     direction: Direction
     meaning: str
     target: float | None = None
+    mark: str = "a perfect model"
     short: str = ""
 
 
@@ -88,6 +90,7 @@ CATALOGUE: dict[str, Definition] = {
         "higher",
         "Share of samples that could pass for real: they fall among the real images.",
         target=1.0,
+        mark="at most",
     ),
     "recall": Definition(
         "Recall",
@@ -95,6 +98,7 @@ CATALOGUE: dict[str, Definition] = {
         "higher",
         "Share of real images that the model could have made: they fall among the samples.",
         target=1.0,
+        mark="at most",
     ),
     "density": Definition(
         "Density",
@@ -103,6 +107,7 @@ CATALOGUE: dict[str, Definition] = {
         "How thickly real images lie around each sample; 1 for real ones, above 1 when samples crowd the "
         "commonest kinds.",
         target=1.0,
+        mark="real images, about",
     ),
     "coverage": Definition(
         "Coverage",
@@ -110,6 +115,7 @@ CATALOGUE: dict[str, Definition] = {
         "higher",
         "Share of real images with a sample close by. Low coverage with high precision means kinds are missing.",
         target=1.0,
+        mark="at most",
     ),
     "diversity": Definition(
         "Diversity",
@@ -130,6 +136,7 @@ CATALOGUE: dict[str, Definition] = {
         "Share of samples whose nearest real image is a training one, with as many unseen ones to choose from. One "
         "half is innocent; well above is memorising.",
         target=0.5,
+        mark="innocent",
     ),
     "distance_ratio": Definition(
         "Distance to train over unseen",
@@ -138,6 +145,7 @@ CATALOGUE: dict[str, Definition] = {
         "Median ratio of the distances to the nearest training and the nearest unseen image. 1 is innocent; below is "
         "memorising.",
         target=1.0,
+        mark="innocent",
     ),
     "authentic": Definition(
         "Authentic samples",
@@ -152,6 +160,7 @@ CATALOGUE: dict[str, Definition] = {
         "lower",
         "Share of samples nearer to one training image than 99 % of unseen images are; 1 % is innocent.",
         target=0.01,
+        mark="innocent",
     ),
     "planted_found": Definition(
         "Planted copies found",
@@ -160,6 +169,7 @@ CATALOGUE: dict[str, Definition] = {
         "Of training images moved by a pixel, darkened by 5 % or made a little noisy, the share that the copy rule "
         "caught: how far to trust the line above.",
         target=1.0,
+        mark="all",
     ),
 }
 

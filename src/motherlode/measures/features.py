@@ -3,7 +3,7 @@
 | name | network | features | resize |
 |---|---|---|---|
 | `efficientnet-lite0` | ImageNet classifier, weights in an optional package | 1280 | 64, bilinear |
-| `inception-v3` | the network of the published FID; needs `weights` | 2048 | 299, TensorFlow's bilinear |
+| `inception-v3`, or a `.pth` file | the published FID's; needs its weights | 2048 | 299, TensorFlow's bilinear |
 | `raw-pixels` | none: the pixels of a 16 x 16 picture; a floor, not a judge | 16·16·C | 16, bilinear |
 | `package.module:attribute`, `file.py:attribute`, a TorchScript file, an `nn.Module` | yours | yours | none |
 
@@ -199,6 +199,8 @@ def find_extractor(source: str | Path | nn.Module | Extractor = "auto", **option
     }
     if name in makers:
         return _call(makers[name], name, options)
+    if Path(name).suffix in (".pth", ".safetensors"):
+        return _call(_inception, "inception-v3", {"weights": name, **options})
     if Path(name).suffix in (".pt", ".ts", ".torchscript") and Path(name).is_file():
         return _from_module(_torchscript(Path(name)), Path(name).stem, options)
     if ":" in name:

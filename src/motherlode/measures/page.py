@@ -19,6 +19,7 @@ _HEADINGS = {
     "memorisation": "Memorisation",
 }
 _FLOORS = {"frechet": "frechet_floor", "diversity": "diversity_real"}
+_CURVES = {"heldout": "held-out score", "inspect": "diagnostics"}
 _ARROWS = {"lower": "lower is better", "higher": "higher is better", "none": ""}
 
 
@@ -51,10 +52,12 @@ def _headline(report: Report) -> Iterator[dict[str, str]]:
     for name in ("frechet", "kernel", "precision", "recall", "coverage", "copies"):
         if name in report:
             measure = report[name]
+            floor = report.get(_FLOORS.get(name, ""))
             yield {
                 "title": CATALOGUE[name].title,
                 "value": _value(measure, measure.value),
                 "range": f"{_value(measure, measure.low)} to {_value(measure, measure.high)}",
+                "floor": "" if floor is None else f"real images {_value(floor, floor.value)}",
             }
 
 
@@ -67,7 +70,7 @@ def _sections(report: Report) -> Iterator[dict[str, Any]]:
         if floor is not None:
             marks["real images"] = floor.value
         if definition.target is not None:
-            marks["a perfect model"] = definition.target
+            marks[definition.mark] = definition.target
         rows.setdefault(_HEADINGS[definition.group], []).append(
             {
                 "title": definition.title,
@@ -88,14 +91,15 @@ def _sections(report: Report) -> Iterator[dict[str, Any]]:
 
 def _counts(measure: Measure) -> str:
     samples = charts.number(float(measure.num_samples))
-    return f"{samples} vs {charts.number(float(measure.num_reference))}" if measure.num_reference else samples
+    real = charts.number(float(measure.num_reference))
+    return f"{samples} against {real} real" if measure.num_reference else samples
 
 
 def _value(measure: Measure, x: float) -> str:
     """Shares as percentages, the rest as they are."""
     shares = ("precision", "recall", "coverage", "closer_to_train", "authentic", "copies", "planted_found")
     if measure.name in shares and x == x:
-        return f"{100 * x:.1f} %"
+        return f"{100 * x:.1f}".removesuffix(".0") + "\u202f%"
     return charts.number(x)
 
 
@@ -118,15 +122,15 @@ def _curves(report: Report) -> Iterator[dict[str, str]]:
         for names in _by_scale(found):
             chart = charts.curves({name: found[name] for name in names})
             if chart:
-                yield {"title": prefix, "chart": chart}
+                yield {"title": _CURVES.get(prefix, prefix), "chart": chart}
 
 
 def _by_scale(series: dict[str, list[charts.Point]]) -> list[list[str]]:
     """Names split into charts so that no line is flat because another is a hundred times larger."""
-    sizes = {name: max(abs(y) for _, y in points) for name, points in series.items()}
+    sizes = {name: sum(abs(y) for _, y in points) / len(points) for name, points in series.items()}
     groups: list[list[str]] = []
     for name in sorted(sizes, key=lambda name: -sizes[name]):
-        if groups and sizes[name] * 20 >= sizes[groups[-1][0]] and len(groups[-1]) < 5:
+        if groups and sizes[name] * 6 >= sizes[groups[-1][0]] and len(groups[-1]) < 5:
             groups[-1].append(name)
         else:
             groups.append([name])
@@ -139,7 +143,7 @@ def _settings(report: Report) -> dict[str, str]:
     for title, field in (("extractor", "extractor"), ("computed in", "dtype"), ("resize", "resize")):
         found = dict.fromkeys(str(getattr(measure, field)) for measure in report.values() if getattr(measure, field))
         settings[title] = ", ".join(found)
-    settings["reference"] = ", ".join(dict.fromkeys(m.reference for m in report.values() if m.reference))
+    settings["reference"] = next((measure.reference for measure in report.values() if measure.reference), "")
     settings["intervals"] = ", ".join(dict.fromkeys(f"{m.level:.0%}" for m in report.values()))
     for key in ("variant", "checkpoint", "seed", "dataset", "created"):
         if report.facts.get(key) not in (None, ""):

@@ -39,6 +39,7 @@ _PIECE_ROWS = 512
 _DIVERSITY_SAMPLES = 1000
 _MOST_TRAIN = 20_000
 _NUM_PLANTED = 128
+_NEED_TRAIN = frozenset({"frechet_floor", "overfitting"})
 
 
 @runtime_checkable
@@ -94,13 +95,24 @@ class Panel:
         """The measures of these names (or groups; all for ()), in the catalogue's order."""
         wanted = expand(names)
         self.wanted = frozenset(wanted)
-        groups = dict.fromkeys(CATALOGUE[name].group for name in wanted)
+        groups = list(dict.fromkeys(CATALOGUE[name].group for name in wanted))
+        self._look(groups)
         found: dict[str, Measure] = {}
         for index, group in enumerate(groups):
             self._tell(f"measuring {group.replace('_', ' ')}", 0.7 + 0.3 * index / len(groups))
             found |= _TAKERS[group](self)
         self._tell("measured", 1.0)
         return {name: found[name] for name in wanted if name in found}
+
+    def _look(self, groups: list[str]) -> None:
+        """Extract the features these groups need, first, so that progress goes forward only."""
+        if groups == ["diversity"]:
+            return
+        _ = self.sample_features
+        if groups != ["inception_score"]:
+            _ = self.reference_features
+        if self.train is not None and ("memorisation" in groups or self.wanted & _NEED_TRAIN):
+            _ = self.train_features
 
     @cached_property
     def sample_rows(self) -> NDArray[np.int64]:
@@ -215,7 +227,7 @@ def _frechet(panel: Panel) -> dict[str, Measure]:
             found["frechet_infinity"] = panel.measure("frechet_infinity", endless, num, num_real)
         except MeasureError as error:
             panel.notes.append(f"The distance at endless samples was left out: {error.invariant}.")
-    if panel.train is None or not {"frechet_floor", "overfitting"} & panel.wanted:
+    if panel.train is None or not _NEED_TRAIN & panel.wanted:
         return found
     train_ND = panel.train_features.features_ND
     if "frechet_floor" in panel.wanted:

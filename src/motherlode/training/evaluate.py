@@ -116,17 +116,8 @@ def evaluate(
         num_samples, level, names = num_samples or _DEFAULT_SAMPLES, level or DEFAULT_LEVEL, measures or ()
         found = find_extractor(extractor or "auto")
         subject = _of_folders(samples or "", reference, train, modality)
-    panel = Panel(
-        subject.samples,
-        subject.reference,
-        subject.train,
-        found,
-        num_samples,
-        level=level,
-        seed=seed,
-        progress=progress,
-        perceptual=perceptual,
-    )
+    pools = (subject.samples, subject.reference, subject.train)
+    panel = Panel(*pools, found, num_samples, level=level, seed=seed, progress=progress, perceptual=perceptual)
     taken = panel.take(names)
     notes = [*subject.facts.pop("notes", []), *_warnings(found), *panel.notes]
     facts = {**subject.facts, "notes": notes, "seed": seed, "created": datetime.now(UTC).isoformat(timespec="seconds")}
