@@ -3,7 +3,8 @@
 Both use nearest neighbours in whitened principal components, searched in blocks against at most 20,000 reference rows:
 the work grows with N, not N², and the score of a row far from everything hardly depends on which rows it is far from.
 
-Shape legend: N rows, B rows of a block, R reference rows, D features, k neighbours, L labels.
+Shape legend: P rows of features, N of them meant, B rows of a block, R reference rows, D features, k neighbours, L
+labels.
 """
 
 from __future__ import annotations
@@ -18,19 +19,33 @@ MAX_REFERENCE = 20_000
 FLOOR = 0.05
 """Components of less variance than this share of the largest are mostly noise: not enlarged to unit variance."""
 _BLOCK_ROWS = 512
+_READ_ROWS = 8192
 
 
-def whiten(features_ND: NDArray[np.float32], num_components: int = 48) -> NDArray[np.float32]:
-    """Principal components of centred features, each scaled to unit variance with a floor; float32 (N, ≤ num)."""
-    sample_RD = features_ND[_reference(len(features_ND))].astype(np.float64)
+def whiten(
+    features_PD: NDArray[np.float32], rows_N: NDArray[np.int64] | None = None, *, num_components: int = 48
+) -> NDArray[np.float32]:
+    """Principal components of centred features, each scaled to unit variance with a floor; float32 (N, ≤ num).
+
+    Args:
+        features_PD: float32; may be mapped from disk, for it is read block by block.
+        rows_N: the rows meant; all where None.
+        num_components: most components kept.
+    """
+    rows_N = np.arange(len(features_PD)) if rows_N is None else rows_N
+    sample_RD = features_PD[rows_N[_reference(len(rows_N))]].astype(np.float64)
     mean_D = sample_RD.mean(axis=0)
-    values_D, vectors_DD = np.linalg.eigh(np.cov(sample_RD, rowvar=False).reshape(features_ND.shape[1], -1))
-    num = min(num_components, features_ND.shape[1])
+    values_D, vectors_DD = np.linalg.eigh(np.cov(sample_RD, rowvar=False).reshape(features_PD.shape[1], -1))
+    num = min(num_components, features_PD.shape[1])
     values, vectors = values_D[::-1][:num], vectors_DD[:, ::-1][:, :num]
     scale = 1.0 / np.sqrt(np.maximum(values, FLOOR * max(float(values[0]), 1e-12)))
     basis = (vectors * scale).astype(np.float32)
-    whitened: NDArray[np.float32] = (features_ND - mean_D.astype(np.float32)) @ basis
-    return whitened
+    centre_D = mean_D.astype(np.float32)
+    whitened_ND = np.empty((len(rows_N), num), np.float32)
+    for start in range(0, len(rows_N), _READ_ROWS):
+        block = slice(start, start + _READ_ROWS)
+        whitened_ND[block] = (features_PD[rows_N[block]] - centre_D) @ basis
+    return whitened_ND
 
 
 def _reference(num_rows: int, seed: int = 0) -> NDArray[np.int64]:
@@ -67,12 +82,19 @@ def _nearest(
     return reference_R[places_Nk], np.sqrt(np.maximum(squares_Nk, 0.0))
 
 
-def knn_outliers(features_ND: NDArray[np.float32], *, k: int = 10) -> NDArray[np.float32]:
-    """Mean distance to the k nearest rows, divided by its median over all rows: 1 is ordinary; float32 (N,)."""
-    num_rows = len(features_ND)
+def knn_outliers(
+    features_PD: NDArray[np.float32], rows_N: NDArray[np.int64] | None = None, *, k: int = 10
+) -> NDArray[np.float32]:
+    """Mean distance to the k nearest rows, divided by its median over all rows: 1 is ordinary; float32 (N,).
+
+    Args:
+        features_PD, rows_N: as for `whiten`.
+        k: neighbours.
+    """
+    num_rows = len(features_PD) if rows_N is None else len(rows_N)
     if num_rows <= k:
         return np.ones(num_rows, np.float32)
-    points_ND = whiten(features_ND)
+    points_ND = whiten(features_PD, rows_N)
     _, distance_Nk = _nearest(points_ND, _reference(num_rows), k)
     mean_N = distance_Nk.mean(axis=1)
     score_N: NDArray[np.float32] = (mean_N / max(float(np.median(mean_N)), 1e-12)).astype(np.float32)
@@ -92,7 +114,12 @@ def is_outlier(score_N: NDArray[np.float32], *, threshold: float = 3.0) -> NDArr
 
 
 def label_errors(
-    features_ND: NDArray[np.float32], labels_N: NDArray[np.int64], *, k: int = 25, least_ratio: float = 0.1
+    features_PD: NDArray[np.float32],
+    labels_N: NDArray[np.int64],
+    rows_N: NDArray[np.int64] | None = None,
+    *,
+    k: int = 25,
+    least_ratio: float = 0.1,
 ) -> NDArray[np.bool_]:
     """Rows whose neighbours carry another label.
 
@@ -102,7 +129,7 @@ def label_errors(
     ones of a class share one wrong label); confident learning's rule on such votes found 78 %, 38 % planted.
 
     Args:
-        features_ND: float32.
+        features_PD, rows_N: as for `whiten`.
         labels_N: int64 in [0, L); negative: unlabelled, never flagged and no neighbour.
         k: neighbours that vote.
         least_ratio: own votes over the most votes below which a label is suspect.
@@ -115,7 +142,8 @@ def label_errors(
     given_N = labels_N[labelled]
     if len(labelled) <= k or given_N.min() == given_N.max():
         return flags_N
-    rows_Nk, distance_Nk = _nearest(whiten(features_ND[labelled]), _reference(len(labelled)), k)
+    chosen_N = labelled if rows_N is None else rows_N[labelled]
+    rows_Nk, distance_Nk = _nearest(whiten(features_PD, chosen_N), _reference(len(labelled)), k)
     weight_Nk = 1.0 / np.maximum(distance_Nk, 1e-6)
     votes_NL = np.zeros((len(labelled), int(given_N.max()) + 1), np.float32)
     here_N = np.arange(len(labelled))

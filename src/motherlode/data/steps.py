@@ -91,7 +91,7 @@ class Outliers:
     def run(self, rows: Rows) -> None:
         """Score every row; drop those flagged unless told only to report."""
         alive = rows.alive
-        score_A = outliers.knn_outliers(rows.features_PD[rows.places_N[alive]])
+        score_A = outliers.knn_outliers(rows.features_PD, rows.places_N[alive])
         rows.outliers_N[alive] = score_A
         flagged = alive[outliers.is_outlier(score_A)]
         rows.facts["outliers"] = len(flagged)
@@ -112,7 +112,7 @@ class LabelErrors:
         if len(rows.label_names) > 1:
             alive = rows.alive
             flags_A = outliers.label_errors(
-                rows.features_PD[rows.places_N[alive]], rows.labels_N[alive].astype(np.int64)
+                rows.features_PD, rows.labels_N[alive].astype(np.int64), rows.places_N[alive]
             )
             rows.suspects_N[alive[flags_A]] = True
         suspects = rows.alive[rows.suspects_N[rows.alive]]
