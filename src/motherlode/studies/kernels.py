@@ -16,12 +16,12 @@ import numpy as np
 from numba import njit
 
 CHINCHILLA, EFFECTIVE, PENALTY, BOUNDED, BROKEN, EFFECTIVE_BOTH = range(6)
-CENTRE_N, CENTRE_D, CENTRE_U, CENTRE_R = range(4)
 
-_jit = njit(cache=True, fastmath=False, error_model="numpy", nogil=True)
+# Our own door to numba: floor 1's brings pydantic, a third of a second at each start of `lode plan`.
+compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
-@_jit
+@compiled
 def _power_terms(theta, n, d, grad):  # type: ignore[no-untyped-def]
     """E + A·N^−α + B·D^−β and its gradient in the first five slots."""
     irreducible = exp(theta[0])
@@ -32,7 +32,7 @@ def _power_terms(theta, n, d, grad):  # type: ignore[no-untyped-def]
     return irreducible + size + data
 
 
-@_jit
+@compiled
 def _log_effective(log_d, log_u, repeats):  # type: ignore[no-untyped-def]
     """Log D' = log U' + log(1 + R*(1 − e^(−R/R*))) and its derivative in log R*; U' = min(U, D)."""
     log_u = min(log_u, log_d)
@@ -42,7 +42,7 @@ def _log_effective(log_d, log_u, repeats):  # type: ignore[no-untyped-def]
     return log_u + log(gain), repeats * (1.0 - decay - ratio * decay) / gain
 
 
-@_jit
+@compiled
 def _effective(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyped-def]
     effective, slope = _log_effective(log_d, log_u, exp(theta[5]))
     loss = _power_terms(theta, log_n - centre[0], effective - centre[1], grad)
@@ -50,7 +50,7 @@ def _effective(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-unt
     return loss
 
 
-@_jit
+@compiled
 def _penalty(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyped-def]
     loss = _power_terms(theta, log_n - centre[0], log_d - centre[1], grad)
     grad[5] = grad[6] = grad[7] = 0.0
@@ -64,7 +64,7 @@ def _penalty(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyp
     return loss
 
 
-@_jit
+@compiled
 def _bounded(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyped-def]
     n, d, u = log_n - centre[0], log_d - centre[1], min(log_u, log_d) - centre[2]
     irreducible, gap = exp(theta[0]), exp(theta[1])
@@ -80,7 +80,7 @@ def _bounded(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyp
     return irreducible + grad[1]
 
 
-@_jit
+@compiled
 def _broken(theta, log_n, log_d, centre, grad):  # type: ignore[no-untyped-def]
     n, d = log_n - centre[0], log_d - centre[1]
     width = exp(theta[7])
@@ -99,7 +99,7 @@ def _broken(theta, log_n, log_d, centre, grad):  # type: ignore[no-untyped-def]
     return irreducible + size + data
 
 
-@_jit
+@compiled
 def _effective_both_value(theta, log_n, log_d, log_u, centre):  # type: ignore[no-untyped-def]
     log_a = theta[1] + theta[3] * centre[0]
     log_b = theta[2] + theta[4] * centre[1]
@@ -109,7 +109,7 @@ def _effective_both_value(theta, log_n, log_d, log_u, centre):  # type: ignore[n
     return exp(theta[0]) + exp(log_a - theta[3] * size) + exp(log_b - theta[4] * effective)
 
 
-@_jit
+@compiled
 def _effective_both(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyped-def]
     """Gradient by central differences: A and B sit inside the model's own effective size, so no term is simple."""
     for i in range(7):
@@ -122,7 +122,7 @@ def _effective_both(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[n
     return _effective_both_value(theta, log_n, log_d, log_u, centre)
 
 
-@_jit
+@compiled
 def _form(kind, theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyped-def]
     if kind == CHINCHILLA:
         return _power_terms(theta, log_n - centre[0], log_d - centre[1], grad)
@@ -137,7 +137,7 @@ def _form(kind, theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-un
     return _effective_both(theta, log_n, log_d, log_u, centre, grad)
 
 
-@_jit
+@compiled
 def row(kind, base, theta, log_n, log_d, log_u, group, centre, grad):  # type: ignore[no-untyped-def]
     """Loss of one row and its gradient; `base` = P of the form; each further treatment adds (log m, s).
 
@@ -160,7 +160,7 @@ def row(kind, base, theta, log_n, log_d, log_u, group, centre, grad):  # type: i
     return scale * loss
 
 
-@_jit
+@compiled
 def residuals(kind, base, theta, table, groups, centre, y, out):  # type: ignore[no-untyped-def]
     """Write log L − log L̂ of every row; `table` is (M, 3): log N, log D, log U."""
     grad = np.empty(theta.size)
@@ -169,7 +169,7 @@ def residuals(kind, base, theta, table, groups, centre, y, out):  # type: ignore
         out[i] = y[i] - log(loss)
 
 
-@_jit
+@compiled
 def huber(out, weights, delta):  # type: ignore[no-untyped-def]
     """Σ w·Huber_δ(r)."""
     total = 0.0
@@ -179,7 +179,7 @@ def huber(out, weights, delta):  # type: ignore[no-untyped-def]
     return total
 
 
-@_jit
+@compiled
 def _cholesky_solve(matrix, rhs, num):  # type: ignore[no-untyped-def]
     """Solve in place for a symmetric positive matrix; False where it is not positive."""
     for i in range(num):
@@ -204,7 +204,7 @@ def _cholesky_solve(matrix, rhs, num):  # type: ignore[no-untyped-def]
     return True
 
 
-@_jit
+@compiled
 def _normal(kind, base, theta, free, table, groups, centre, y, weights, delta, matrix, rhs):  # type: ignore[no-untyped-def]
     """JᵀWJ and JᵀWr of the free parameters, W the weights that make least squares follow Huber's loss."""
     grad = np.empty(theta.size)
@@ -224,7 +224,7 @@ def _normal(kind, base, theta, free, table, groups, centre, y, weights, delta, m
                 matrix[a, b] += slope * grad[free[b]] / loss
 
 
-@_jit
+@compiled
 def minimise(kind, base, start, free, low, high, table, groups, centre, y, weights, delta, num_steps, tolerance):  # type: ignore[no-untyped-def]
     """Iteratively reweighted Levenberg-Marquardt from `start`; returns (theta, objective).
 
@@ -272,7 +272,7 @@ def minimise(kind, base, start, free, low, high, table, groups, centre, y, weigh
     return theta, best
 
 
-@_jit
+@compiled
 def bootstrap(kind, base, start, free, low, high, table, groups, centre, y, weights_BM, delta, num_steps, tolerance):  # type: ignore[no-untyped-def]
     """One warm-started fit a row of weights: (B, P)."""
     out = np.empty((weights_BM.shape[0], start.size))
@@ -284,7 +284,7 @@ def bootstrap(kind, base, start, free, low, high, table, groups, centre, y, weig
     return out
 
 
-@_jit
+@compiled
 def _features(kind, shape, log_n, log_d, log_u, centre, loss, out):  # type: ignore[no-untyped-def]
     """Basis functions of one row at the exponents `shape`; returns (target, its weight in log L)."""
     out[:] = 0.0
@@ -309,7 +309,7 @@ def _features(kind, shape, log_n, log_d, log_u, centre, loss, out):  # type: ign
     return loss, 1.0 / loss
 
 
-@_jit
+@compiled
 def _nonnegative(gram, moment, allowed, out):  # type: ignore[no-untyped-def]
     """Exact non-negative least squares for K ≤ 4 coefficients: the best feasible subset of columns."""
     num = moment.size
@@ -346,7 +346,7 @@ def _nonnegative(gram, moment, allowed, out):  # type: ignore[no-untyped-def]
                 out[picks[a]] = part[a]
 
 
-@_jit
+@compiled
 def project(kind, shapes_GS, table, centre, y, weights, delta, allowed):  # type: ignore[no-untyped-def]
     """Variable projection: at every exponent vector of the grid, the best non-negative coefficients.
 
@@ -384,7 +384,7 @@ def project(kind, shapes_GS, table, centre, y, weights, delta, allowed):  # type
     return objective, coefficients
 
 
-@_jit
+@compiled
 def predict(kind, base, thetas_BP, centre, table, groups):  # type: ignore[no-untyped-def]
     """Log loss of every row under every draw: (B, M)."""
     out = np.empty((thetas_BP.shape[0], groups.size))

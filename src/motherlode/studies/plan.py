@@ -27,10 +27,11 @@ from motherlode.studies.law import Law
 from motherlode.studies.laws import Floats
 from motherlode.studies.prices import Machine, PriceCurve, PriceError, machine_of, read_price
 from motherlode.studies.value import Values, best_run, value
+from motherlode.studies.words import sentence
 
 Verdict = Literal["data", "treatment", "compute", "neither", "abstain"]
 
-NUM_DRAWS = 300
+NUM_DRAWS = 240
 SURE = 0.75
 WORTH = 0.005
 _SHARES = np.linspace(0.0, 1.0, 21)
@@ -205,6 +206,11 @@ def plan(
         law, budget, gpu_hour, data_price, unique, compute, treatment, clean_price, data_unit, peak_flops, utilisation,
         currency, worth,
     )  # fmt: skip
+    return _answer(law, question, notes, seed)
+
+
+def _answer(law: Law, question: Question, notes: list[str], seed: int) -> Plan:
+    """Value the arms, vote, split, and say it."""
     beyond, arms = _reach(law, question)
     values, votes, gains = _vote(law, question, arms, beyond, seed)
     arms = _measured(law, arms, values, votes, gains, beyond)
@@ -222,8 +228,6 @@ def plan(
     rates = exchange_rates(law, question.unique, question.flops, question.treatment, beyond, question.machine)
     even = break_even(law, question.unique, question.flops, question.treatment, beyond, question.cost_now)
     price = (even[0] * question.unit, even[1] * question.unit, even[2] * question.unit)
-    from motherlode.studies.words import sentence
-
     return Plan(
         verdict=verdict,
         sentence=sentence(

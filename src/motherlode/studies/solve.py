@@ -20,7 +20,8 @@ from motherlode.studies.runs import Runs
 
 HUBER = 1e-3
 _BOOTSTRAP_STEPS = 25
-_TIGHT, _LOOSE = 1e-7, 1e-5  # relative falls of the objective that no longer count as progress
+_NUM_POLISHED = 3
+_TIGHT, _LOOSE, _ROUGH = 1e-7, 1e-5, 1e-4  # relative falls of the objective that no longer count as progress
 
 
 @dataclass(frozen=True)
@@ -120,30 +121,29 @@ def solve(problem: Problem, *, num_starts: int = 8, weights: Floats | None = Non
         num_starts: grid points polished after projection.
         weights: (M,) weight of each row, default 1.
     """
-    form = problem.form
     weights = np.ones(problem.y.size) if weights is None else weights
     reference = weights * (problem.groups == problem.groups.min())
     candidates = _starts(problem, reference, num_starts)
-    best_theta, best = candidates[0], np.inf
-    for steps, pool in ((60, candidates), (300, None)):
-        for theta in pool if pool is not None else [best_theta]:
-            found, value = kernels.minimise(
-                form.kind, problem.base, theta, problem.free, problem.low, problem.high, problem.table,
-                problem.groups, problem.centre, problem.y, weights, problem.delta, steps, _TIGHT,
-            )  # fmt: skip
-            if value < best:
-                best_theta, best = found, float(value)
-    return Solution(problem, best_theta, best)
+    rough = [_polish(problem, theta, weights, 60, _ROUGH) for theta in candidates]
+    rough.sort(key=lambda solution: solution.objective)
+    return min(
+        (_polish(problem, solution.theta, weights, 300, _TIGHT) for solution in rough[:_NUM_POLISHED]),
+        key=lambda solution: solution.objective,
+    )
+
+
+def _polish(problem: Problem, theta: Floats, weights: Floats, num_steps: int, tolerance: float) -> Solution:
+    """Levenberg-Marquardt from one point."""
+    found, value = kernels.minimise(
+        problem.form.kind, problem.base, theta, problem.free, problem.low, problem.high, problem.table,
+        problem.groups, problem.centre, problem.y, weights, problem.delta, num_steps, tolerance,
+    )  # fmt: skip
+    return Solution(problem, found, float(value))
 
 
 def refit(solution: Solution, weights: Floats, num_steps: int = 60) -> Solution:
     """The same problem with other row weights (M,), warm-started from the solution."""
-    problem = solution.problem
-    theta, value = kernels.minimise(
-        problem.form.kind, problem.base, solution.theta, problem.free, problem.low, problem.high, problem.table,
-        problem.groups, problem.centre, problem.y, weights, problem.delta, num_steps, _TIGHT,
-    )  # fmt: skip
-    return Solution(problem, theta, float(value))
+    return _polish(solution.problem, solution.theta, weights, num_steps, _TIGHT)
 
 
 def _starts(problem: Problem, weights: Floats, num_starts: int) -> list[Floats]:

@@ -11,20 +11,18 @@ from dataclasses import dataclass
 from math import exp, log
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from motherlode.studies.kernels import PENALTY, row
+from motherlode.studies.kernels import PENALTY, compiled, row
 from motherlode.studies.law import Law, Member
 from motherlode.studies.laws import Floats, find_form
 
-_jit = njit(cache=True, error_model="numpy", nogil=True)
 _GOLDEN = 0.6180339887498949
 _WINDOW = 2.3  # natural logarithm: a factor of ten
 _SIZE_ROOM = (4.0, 30.0)  # how far below the smallest and above the largest pilot a size may be proposed
 
 
-@_jit
+@compiled
 def _stopped(kind, base, theta, log_n, log_d, log_u, group, centre, grad):  # type: ignore[no-untyped-def]
     """Least loss over stopping points D ≤ e^log_d at one size: (loss, log D)."""
     loss = row(kind, base, theta, log_n, log_d, min(log_u, log_d), group, centre, grad)
@@ -49,7 +47,7 @@ def _stopped(kind, base, theta, log_n, log_d, log_u, group, centre, grad):  # ty
     return (at_left, left) if at_left < at_right else (at_right, right)
 
 
-@_jit
+@compiled
 def _sized(kind, base, theta, low, high, log_u, log_c, group, cost, centre, grad, steps):  # type: ignore[no-untyped-def]
     """Golden section over the size in [low, high]: (loss, log N, log D)."""
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
@@ -68,7 +66,7 @@ def _sized(kind, base, theta, low, high, log_u, log_c, group, cost, centre, grad
     return (at_left, left, d_left) if at_left < at_right else (at_right, right, d_right)
 
 
-@_jit
+@compiled
 def best(kind, base, theta, draws_BP, centre, points_K2, groups_K, cost, low, high):  # type: ignore[no-untyped-def]
     """At K points (log U, log C): (1 + B, K, 3) of log V, log N, log D; row 0 is `theta`, the rest the draws."""
     out = np.empty((1 + draws_BP.shape[0], points_K2.shape[0], 3))
