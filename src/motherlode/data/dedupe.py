@@ -24,6 +24,8 @@ Similarity = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32
 CANDIDATES_A_BAND = 8
 PAIRS_A_ROW = 1.5
 """Pairs verified in one band, on average over a block of rows; the nearest go first."""
+FREE_PAIRS = 4096
+"""Pairs verified in one band of a block whatever the average: small sets are searched wholly."""
 COMPARISONS_A_BAND = 2048
 RADIUS, CROWDED_RADIUS, CROWDED = 2, 1, 16
 """Bits in which a band may differ; the second where half of the rows have a crowd of `CROWDED` or more.
@@ -123,7 +125,7 @@ def _candidates(
             found_QM, exhausted, crowd_Q = table.search(rows, radius, max_bits)
             crowd_N[rows] += crowd_Q
             pairs_M = np.cumsum((found_QM >= 0).sum(axis=0))
-            affordable = max(1, int(np.searchsorted(pairs_M, PAIRS_A_ROW * len(rows), "right")))
+            affordable = max(1, int(np.searchsorted(pairs_M, max(PAIRS_A_ROW * len(rows), FREE_PAIRS), "right")))
             place, column = np.nonzero(found_QM[:, :affordable] >= 0)
             yield rows[place], found_QM[place, column], exhausted
 

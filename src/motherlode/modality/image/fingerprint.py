@@ -19,6 +19,8 @@ from motherlode.modality.image import kernels
 
 NUM_AXIS_FREQUENCIES = 11
 NUM_FREQUENCIES = 64
+_CACHED_ROWS = 128
+"""Rows whose luma stays in the processor's cache; all at once was three times as slow."""
 INNER = 0.95
 """Side of the middle that is fingerprinted as well."""
 ZERO_SHARE, ZERO_LEVEL = 0.005, 2.5
@@ -48,6 +50,13 @@ def _cosines(zoom: float) -> NDArray[np.float32]:
 
 def fingerprints(thumbs_NT: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """uint64 (N, 4): of the picture, of its mirror image, of its middle, of the mirror image of its middle."""
+    pieces = [
+        _fingerprints(thumbs_NT[start : start + _CACHED_ROWS]) for start in range(0, len(thumbs_NT), _CACHED_ROWS)
+    ]
+    return np.concatenate([np.empty((0, 4), np.uint64), *pieces])
+
+
+def _fingerprints(thumbs_NT: NDArray[np.uint8]) -> NDArray[np.uint64]:
     side = kernels.LUMA_SIDE
     luma_NHW = thumbs_NT[:, : kernels.NUM_LUMA].reshape(-1, side, side).astype(np.float32)
     vertical_B, horizontal_B = _frequencies()

@@ -20,6 +20,8 @@ NUM_LUMA = LUMA_SIDE * LUMA_SIDE
 NUM_THUMB_BYTES = NUM_LUMA + 2 * CHROMA_SIDE * CHROMA_SIDE
 BRIGHTNESS, CONTRAST, SHARPNESS, COLOURFULNESS, ENTROPY, DARKEST, BRIGHTEST = range(7)
 NUM_MEASURES = 7
+ROUNDING_ENERGY = 20.0 / 12.0
+Places = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 
 @compiled
@@ -35,29 +37,37 @@ def unfilter(rows: NDArray[np.uint8], height: int, width: int, channels: int, pi
         kind = rows[y * (num + 1)]
         if kind > 4:
             return False
-        source, target = y * (num + 1) + 1, y * num
-        for x in range(num):
-            left = np.int32(pixels[target + x - channels]) if x >= channels else np.int32(0)
-            above = np.int32(pixels[target + x - num]) if y else np.int32(0)
-            corner = np.int32(pixels[target + x - num - channels]) if y and x >= channels else np.int32(0)
-            guess = np.int32(0)
-            if kind == 1:
-                guess = left
-            elif kind == 2:
-                guess = above
-            elif kind == 3:
-                guess = (left + above) >> 1
-            elif kind == 4:
-                estimate = left + above - corner
-                off_left, off_above, off_corner = abs(estimate - left), abs(estimate - above), abs(estimate - corner)
-                if off_left <= off_above and off_left <= off_corner:
-                    guess = left
-                elif off_above <= off_corner:
-                    guess = above
-                else:
-                    guess = corner
-            pixels[target + x] = np.uint8((np.int32(rows[source + x]) + guess) & 255)
+        source, target = rows[y * (num + 1) + 1 : (y + 1) * (num + 1)], pixels[y * num : (y + 1) * num]
+        target[:] = source
+        if kind == 1:
+            for x in range(channels, num):
+                target[x] += target[x - channels]
+        elif y and kind == 2:
+            target += pixels[(y - 1) * num : y * num]
+        elif kind > 2:
+            _unfilter_by_two(kind, pixels[max(y - 1, 0) * num : (y + 1) * num], 0 if y == 0 else num, channels, target)
     return True
+
+
+@compiled
+def _unfilter_by_two(
+    kind: int, area: NDArray[np.uint8], num_above: int, channels: int, target: NDArray[np.uint8]
+) -> None:
+    """Filters 3 (average) and 4 (Paeth), which look left and above; the row above, if any, leads `area`."""
+    for x in range(target.shape[0]):
+        left = np.int32(target[x - channels]) if x >= channels else np.int32(0)
+        above = np.int32(area[x]) if num_above else np.int32(0)
+        corner = np.int32(area[x - channels]) if num_above and x >= channels else np.int32(0)
+        if kind == 3:
+            guess = (left + above) >> 1
+        else:
+            off_left, off_above = abs(above - corner), abs(left - corner)
+            off_corner = abs(left + above - 2 * corner)
+            if off_left <= off_above and off_left <= off_corner:
+                guess = left
+            else:
+                guess = above if off_above <= off_corner else corner
+        target[x] += np.uint8(guess)
 
 
 @compiled
@@ -96,12 +106,17 @@ def measure(
     for i in range(offsets_N.shape[0]):
         num_most = max(num_most, shapes_N3[i, 0] * shapes_N3[i, 1])
     luma = np.empty(num_most, np.float32)
+    last_y, last_x = -1, -1
     for i in range(offsets_N.shape[0]):
         height, width, channels = shapes_N3[i]
+        if height != last_y or width != last_x:
+            places_y, places_x = _triangle(height), _triangle(width)
+            narrow = np.empty((height, LUMA_SIDE), np.float32)
+            last_y, last_x = height, width
         area = pixels[offsets_N[i] : offsets_N[i] + height * width * channels]
         _statistics(area, height * width, channels, luma, measures_NM[i])
         measures_NM[i, SHARPNESS] = _sharpness(luma, height, width)
-        _shrink_luma(luma, height, width, thumbs_NT[i])
+        _shrink_luma(luma, places_y, places_x, narrow, thumbs_NT[i])
         _shrink_chroma(area, height, width, channels, thumbs_NT[i])
 
 
@@ -159,7 +174,8 @@ def _quantile(counts: NDArray[np.int64], num: int, share: float) -> int:
 def _sharpness(luma: NDArray[np.float32], height: int, width: int) -> float:
     """Energy of the 4-neighbour Laplacian over the variance of luma: 20 for white noise, near 0 for a blurred picture.
 
-    Dividing by the variance makes it blind to contrast; pictures come at one working scale, so it is not to size.
+    Dividing by the variance makes it blind to contrast; pictures come at one working scale, so it is blind to size. The
+    energy that rounding to whole grey levels alone produces is taken off: else faint blurred pictures look sharp.
     """
     energy, total, total2 = 0.0, 0.0, 0.0
     for y in range(1, height - 1):
@@ -172,15 +188,21 @@ def _sharpness(luma: NDArray[np.float32], height: int, width: int) -> float:
             total2 += value * value
     num = max((height - 2) * (width - 2), 1)
     variance = total2 / num - (total / num) ** 2
-    return energy / num / max(variance, 1.0)
+    return max(energy / num - ROUNDING_ENERGY, 0.0) / max(variance, 1.0)
 
 
 @fast
-def _shrink_luma(luma: NDArray[np.float32], height: int, width: int, thumb_T: NDArray[np.uint8]) -> None:
+def _shrink_luma(
+    luma: NDArray[np.float32],
+    places_y: Places,
+    places_x: Places,
+    narrow: NDArray[np.float32],
+    thumb_T: NDArray[np.uint8],
+) -> None:
     """Luma to 32x32 by a triangle filter as wide as the shrinking asks, separably; enlarges bilinearly."""
-    starts_x, counts_x, weights_x = _triangle(width)
-    starts_y, counts_y, weights_y = _triangle(height)
-    narrow = np.empty((height, LUMA_SIDE), np.float32)
+    starts_y, counts_y, weights_y = places_y
+    starts_x, counts_x, weights_x = places_x
+    height, width = narrow.shape[0], starts_x[LUMA_SIDE - 1] + counts_x[LUMA_SIDE - 1]
     for y in range(height):
         for x in range(LUMA_SIDE):
             total = np.float32(0.0)
@@ -197,7 +219,7 @@ def _shrink_luma(luma: NDArray[np.float32], height: int, width: int, thumb_T: ND
 
 
 @fast
-def _triangle(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def _triangle(length: int) -> Places:
     """For each of 32 outputs: first input, number of inputs, and their weights (sum 1)."""
     scale = length / LUMA_SIDE
     reach = max(scale, 1.0)

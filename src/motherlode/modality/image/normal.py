@@ -42,9 +42,9 @@ def shape(image: Image.Image, size: tuple[int, int], options: Clean) -> Image.Im
     """Resize with antialiasing, cut or pad as `fit` says, and change the colour mode as `colour` says."""
     if image.size != size:
         if options.size is None or options.fit == "stretch":
-            image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+            image = image.resize(size, Image.Resampling.BICUBIC)
         elif options.fit == "crop":
-            image = image.resize(size, Image.Resampling.LANCZOS, box=middle(image.size, size), reducing_gap=3.0)
+            image = image.resize(size, Image.Resampling.BICUBIC, box=middle(image.size, size))
         else:
             image = _letterbox(image, size, options.background)
     mode = {"keep": image.mode, "grey": "L", "rgb": "RGB"}[options.colour]
@@ -64,7 +64,7 @@ def _letterbox(image: Image.Image, size: tuple[int, int], background: tuple[int,
     inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     canvas = Image.new("RGB", size, background).convert(image.mode)
     canvas.paste(
-        image.resize(inner, Image.Resampling.LANCZOS, reducing_gap=3.0),
+        image.resize(inner, Image.Resampling.BICUBIC),
         ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2),
     )
     return canvas
@@ -154,5 +154,5 @@ def _fit(pixels_HWC: NDArray[np.uint8], height: int, width: int) -> NDArray[np.u
         canvas[top : top + have_y, left : left + have_x] = pixels_HWC
         return canvas
     image = Image.fromarray(pixels_HWC[:, :, 0] if channels == 1 else pixels_HWC)
-    resized = image.resize((width, height), Image.Resampling.LANCZOS, box=middle(image.size, (width, height)))
+    resized = image.resize((width, height), Image.Resampling.BICUBIC, box=middle(image.size, (width, height)))
     return np.asarray(resized).reshape(height, width, channels)

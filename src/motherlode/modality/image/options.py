@@ -28,7 +28,7 @@ class Clean(Strict):
         2.0, ge=0, description="standard deviation of luma (0-255) below this: near_constant; 0 switches it off"
     )
     min_sharpness: float = Field(
-        0.002, ge=0, description="energy of the Laplacian over that of luma below this: blurred; 0 switches it off"
+        0.006, ge=0, description="energy of the Laplacian over that of luma below this: blurred; 0 switches it off"
     )
     min_light: float = Field(
         24.0, ge=0, le=255, description="brightest hundredth of luma below this: underexposed; 0 switches it off"
