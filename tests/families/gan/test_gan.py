@@ -236,6 +236,18 @@ class TestSampling:
             make().sample(3, condition=torch.zeros(3, dtype=torch.int64), rng=torch_generator(0, "s"))
 
 
+def test_labels_nobody_asks_for_are_drawn_as_often_as_the_data_has_them() -> None:
+    family = make(conditional=True)
+    assert family._conditions(3000, None, torch_generator(0, "labels")).bincount(minlength=3).min() > 900  # type: ignore[union-attr]
+    labels = torch.tensor([0] * 6 + [2] * 2)
+    family.turns(0)[0].loss(Batch(batch().samples, labels, batch().rows), torch_generator(0, "x"))
+    drawn = family._conditions(4000, None, torch_generator(0, "labels"))
+    assert drawn is not None
+    counts = drawn.bincount(minlength=3).tolist()
+    assert counts[1] == 0
+    assert abs(counts[0] - 3000) < 5 * (4000 * 0.75 * 0.25) ** 0.5
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

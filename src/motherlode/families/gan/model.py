@@ -48,6 +48,8 @@ class Gan(Family):
     measures: ClassVar[tuple[str, ...]] = ()
     seen: Tensor
     """Samples the generator has learnt from, over all ranks."""
+    label_counts: Tensor
+    """How often the critic has seen each label: labels nobody asks for are drawn in these proportions."""
 
     def __init__(self, options: GanOptions, spec: SampleSpec, seed: int) -> None:
         super().__init__()
@@ -61,6 +63,7 @@ class Gan(Family):
         self.average = Average(self.generator, half_life) if half_life else None
         self.augmenter = Augmenter(options.augment, spec.modality)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("label_counts", torch.zeros(self.num_labels, dtype=torch.int64))
         self._fakes: deque[tuple[Tensor, Tensor | None]] = deque()
         self._num_learnt = 0
 
@@ -95,6 +98,8 @@ class Gan(Family):
         self, batch: Batch, rng: torch.Generator, *, step: int, keep: bool
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         labels = self._labels(batch)
+        if labels is not None:
+            self.label_counts += torch.bincount(labels, minlength=self.num_labels)
         keep = keep and self.options.share_fakes
         with torch.set_grad_enabled(keep):
             fake = self.generator(self._noise(len(batch.samples), rng), labels)
@@ -235,7 +240,9 @@ class Gan(Family):
                 raise RecipeError("this model takes no condition", "labels", "train it with `conditional: true`")
             return None
         if condition is None:
-            condition = torch.randint(self.spec.num_labels, (num,), generator=rng, device=rng.device)
+            shares = self.label_counts.to(rng.device, torch.float32)
+            shares = shares if bool(shares.any()) else torch.ones_like(shares)
+            condition = torch.multinomial(shares, max(num, 1), replacement=True, generator=rng)[:num]
         if condition.shape != (num,) or (
             num and not 0 <= int(condition.min()) <= int(condition.max()) < self.num_labels
         ):

@@ -16,7 +16,7 @@ from motherlode.networks.mlp import MlpCritic, MlpGenerator
 from motherlode.networks.resnet import ResnetCritic, ResnetGenerator
 from motherlode.networks.strided import Halve
 
-_WIDTHS = {"mlp": 256, "dcgan": 64, "resnet": 16}
+_WIDTHS = {"mlp": 256, "dcgan": 32, "resnet": 16}
 _GENERATORS = {"mlp": MlpGenerator, "dcgan": DcganGenerator, "resnet": ResnetGenerator}
 _CRITICS = {"mlp": MlpCritic, "resnet": ResnetCritic}
 

@@ -52,7 +52,7 @@ class Options(Strict):
 
     network: Literal["mlp", "dcgan", "resnet"] = Field("dcgan", description="what both networks are built of")
     width: int | None = Field(
-        None, ge=1, description="channels of the finest grid; default: mlp 256, dcgan 64, resnet 16"
+        None, ge=1, description="channels of the finest grid; default: mlp 256, dcgan 32, resnet 16"
     )
     blocks: int = Field(1, ge=1, description="resnet: residual blocks on each grid")
     group_size: int = Field(0, ge=0, description="resnet: channels a group of its convolutions sees; 0: all of them")
