@@ -14,7 +14,7 @@ from motherlode.errors import DivergedError
 
 from .conftest import Lode, assert_one_clear_error
 
-VERBS = ["doctor", "prepare", "init", "estimate", "train", "evaluate", "generate", "export"]
+VERBS = ["doctor", "prepare", "init", "estimate", "train", "evaluate", "generate", "export", "plan"]
 
 
 def test_help_lists_the_verbs_in_the_order_of_the_work(lode: Lode) -> None:

@@ -37,7 +37,7 @@ from motherlode.data.source import Kind, Labels, Partition, SourceOptions, plan
 from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, TRAIN, Progress, Rows, Step, StepCount, silent
 from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, Outliers, Split
 from motherlode.data.write import Shape, make_shard, plan_shards, save_decisions
-from motherlode.errors import DatasetError
+from motherlode.errors import DatasetError, SourceError
 from motherlode.execute import map_ordered, num_cores
 from motherlode.modality import Modality
 from motherlode.recipe import Strict, parse
@@ -143,17 +143,24 @@ def parse_options(source: Any, **options: Any) -> PrepareOptions:
 def run(options: PrepareOptions, progress: Progress = silent) -> Dataset:
     """`prepare` with typed options."""
     modality: Modality = registry.find("modality", options.modality)
-    clean = parse(modality.Options, options.clean, where="clean")
+    clean = parse(modality.Options, options.clean, where="prepare", within=("clean",))
     out = Path(options.out)
     if out.exists():
         earlier = _earlier(out, options, modality)
         if earlier is not None:
             return earlier
     work = out.absolute().parent / f".{out.name}.work"
-    with storage.lock(work):
-        planned = _plan_to_disk(options, modality, work)
-        dataset = Work(options, modality, clean, work, planned, progress).run()
-        _commit(work / "dataset", out)
+    absent = [folder for folder in (work, *work.parents) if not folder.exists()]
+    try:
+        with storage.lock(work):
+            planned = _plan_to_disk(options, modality, work)
+            dataset = Work(options, modality, clean, work, planned, progress).run()
+            _commit(work / "dataset", out)
+    except SourceError:
+        # Nothing was begun: leave no folder that was not there before.
+        for folder in absent:
+            shutil.rmtree(folder, ignore_errors=True) if folder == work else folder.rmdir()
+        raise
     shutil.rmtree(work, ignore_errors=True)
     return Dataset(
         out, dataset.facts, verified=[shard["path"] for name in SPLITS for shard in dataset.facts["shards"][name]]

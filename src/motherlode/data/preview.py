@@ -90,7 +90,7 @@ def preview(options: PrepareOptions, progress: Progress = silent) -> Preview:
         SourceError, RecipeError, DatasetError: as `prepare`.
     """
     modality: Modality = registry.find("modality", options.modality)
-    clean = parse(modality.Options, options.clean, where="clean")
+    clean = parse(modality.Options, options.clean, where="prepare", within=("clean",))
     chosen, num_rows, ignored = _choose(options, modality)
     with tempfile.TemporaryDirectory(prefix="motherlode-") as folder:
         path = Path(folder) / "plan.jsonl"
