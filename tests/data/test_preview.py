@@ -8,7 +8,8 @@ import pytest
 from motherlode.data import preview as module
 from motherlode.data import source
 from motherlode.data.prepare import parse_options
-from motherlode.data.preview import preview, wilson
+from motherlode.data.preview import preview
+from motherlode.data.step import wilson
 from motherlode.errors import SourceError
 
 from .conftest import FASHION, write_folder

@@ -33,6 +33,7 @@ from motherlode.data.dataset import FACTS, FORMAT, Dataset, dataset_id, read_sha
 from motherlode.data.gather import gather
 from motherlode.data.parts import MEASURED, PartRecord, PartTask, make_part, part_path, read_part
 from motherlode.data.pictures import Reader, make_sheets
+from motherlode.data.planted import estimate
 from motherlode.data.source import Kind, Labels, Partition, SourceOptions, plan
 from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, TRAIN, Progress, Rows, Step, StepCount, silent
 from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, Outliers, Split
@@ -444,11 +445,15 @@ class Work:
         names = [shard["path"] for name in SPLITS for shard in facts["shards"][name]]
         held = {name: sum(shard["rows"] for shard in facts["shards"][name]) for name in SPLITS}
         steps_of.check_sum(facts["in"] + facts["augmented"], held["train"] + held["heldout"], held["dropped"])
+        reader = Reader(self.work / "parts", records)
+        if self.options.near_duplicates != "off":
+            self.progress("planted copies", 0, 1, {})
+            facts["findings"]["planted"] = estimate(rows, reader, self.modality, self.clean)
         dataset = Dataset(built, facts, verified=names)
         self.progress("card", 0, 1, {})
         shutil.rmtree(built / FOLDER, ignore_errors=True)
         (built / FOLDER).mkdir()
-        sheets = make_sheets(rows, Reader(self.work / "parts", records), self.modality, built / FOLDER)
+        sheets = make_sheets(rows, reader, self.modality, built / FOLDER)
         request = self.options.request()
         try:
             write_card(dataset, sheets, request | {"clean": self.clean.model_dump(mode="json")})

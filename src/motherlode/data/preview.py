@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from motherlode import registry
 from motherlode.data.prepare import Plan, PrepareOptions, Work
 from motherlode.data.source import Partition, plan
-from motherlode.data.step import Progress, Rows, StepCount, silent
+from motherlode.data.step import Progress, Rows, StepCount, silent, wilson
 from motherlode.modality import Modality
 from motherlode.randomness import numpy_generator
 from motherlode.recipe import parse
@@ -176,13 +176,3 @@ def _yields(
             low, high = wilson(int(kept_S.sum()), int(in_S.sum()))
         yield StepYield(count, low, high, count.name in _PAIR_STEPS and not exhaustive)
         is_in_N = kept_N
-
-
-def wilson(successes: int, trials: int, z: float = 1.645) -> tuple[float, float]:
-    """Wilson's interval of a share (1927), at 90 % by default: honest at 0 and at 1."""
-    if not trials:
-        return 0.0, 1.0
-    share = successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * float(np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2)))
-    return max(0.0, centre - half), min(1.0, centre + half)

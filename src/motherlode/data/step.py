@@ -199,6 +199,16 @@ def dropped_by_reason(counts: Sequence[StepCount]) -> dict[str, int]:
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
+def wilson(successes: int, trials: int, z: float = 1.645) -> tuple[float, float]:
+    """Wilson's interval of a share (1927), at 90 % by default: honest at 0 and at 1."""
+    if not trials:
+        return 0.0, 1.0
+    share = successes / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * float(np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2)))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def _code(names: list[str], name: str) -> int:
     if name not in names:
         names.append(name)

@@ -84,6 +84,10 @@ class Modality(Protocol):
         """How alike the samples behind two aligned sets of thumbnails are, in [0, 1]; mirrored ones count as alike."""
         ...
 
+    def plant(self, media: bytes) -> dict[str, bytes]:
+        """Altered copies of one sample of normal form, by the kind of alteration: near-duplicates by definition."""
+        ...
+
     def features(self, thumbs_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Cheap features (N, D) for outliers and label errors, from thumbnails alone."""
         ...

@@ -61,6 +61,12 @@ class ImageModality:
 
         return similarity(thumbs_a_NT, thumbs_b_NT)
 
+    def plant(self, media: bytes) -> dict[str, bytes]:
+        """A resized, recompressed, cropped, mirrored and brightened copy."""
+        from motherlode.modality.image.plant import plant
+
+        return plant(media)
+
     def features(self, thumbs_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Small picture and colour layout, (N, D)."""
         from motherlode.modality.image.fingerprint import features
