@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from motherlode.version import __version__
+
 if TYPE_CHECKING:
     from motherlode import measures as measures
     from motherlode.data.dataset import Dataset as Dataset
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from motherlode.training.evaluate import evaluate as evaluate
     from motherlode.training.run import Run as Run
     from motherlode.training.run import train as train
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Dataset": "motherlode.data.dataset",

@@ -116,7 +116,7 @@ for verb in (doctor, prepare, init, estimate, train, evaluate, generate, export,
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from motherlode import __version__
+        from motherlode.version import __version__
 
         typer.echo(f"motherlode {__version__}")
         raise typer.Exit

@@ -36,7 +36,7 @@ def command(
     """Show what this machine can do."""
     import torch
 
-    from motherlode import __version__
+    from motherlode.version import __version__
     from motherlode.cli import console
 
     console.facts(

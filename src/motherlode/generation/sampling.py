@@ -142,7 +142,7 @@ def save(
 
 def origin(run: Run, *, variant: str, which: str = "best") -> dict[str, Any]:
     """What every generated file and every export says about where it came from."""
-    from motherlode import __version__
+    from motherlode.version import __version__
 
     return {
         "motherlode": __version__,

@@ -289,7 +289,7 @@ def _free_name(recipe: Recipe) -> str:
 
 def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
     """Measure, count, and settle the budget of a run that starts."""
-    from motherlode import __version__
+    from motherlode.version import __version__
 
     recipe = assembly.recipe
     plan = precision.plan(assembly)
