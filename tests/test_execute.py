@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +70,17 @@ def test_ray_is_an_extra() -> None:
 
 def test_there_is_a_core() -> None:
     assert num_cores() >= 1
+
+
+def test_a_script_without_the_idiom_is_not_run_again_by_its_workers(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('ran')\n"
+        "from motherlode.execute import map_ordered\n"
+        "from math import factorial\n"
+        "print(sum(map_ordered(factorial, range(5), workers=2)))\n"
+        "import __main__\n"
+        "assert __main__.__file__ == __file__\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["ran", "34"]

@@ -8,8 +8,10 @@ but inherits no threads and no locks.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
 from typing import Literal, TypeVar
@@ -51,15 +53,39 @@ def map_ordered(
 def _map_processes(function: Callable[[Item], Result], partitions: Iterable[Item], workers: int) -> Iterator[Result]:
     queue = iter(partitions)
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-        pending: list[Future[Result]] = [pool.submit(function, item) for item in islice(queue, 2 * workers)]
+
+        def submit(count: int) -> list[Future[Result]]:
+            with _script_left_alone(function):
+                return [pool.submit(function, item) for item in islice(queue, count)]
+
+        pending = submit(2 * workers)
         try:
             while pending:
                 result = pending.pop(0).result()
-                pending.extend(pool.submit(function, item) for item in islice(queue, 1))
+                pending += submit(1)
                 yield result
         finally:
             for future in pending:
                 future.cancel()
+
+
+@contextmanager
+def _script_left_alone(function: Callable[..., object]) -> Iterator[None]:
+    """Start workers without running the user's script again in each, unless `function` is defined there.
+
+    multiprocessing imports the main script in every worker, so that a script without `if __name__ == "__main__":` would
+    start the whole work anew in each. It finds the script through these two attributes.
+    """
+    attributes = vars(sys.modules["__main__"])
+    if getattr(getattr(function, "func", function), "__module__", None) == "__main__":
+        yield
+        return
+    saved = {name: attributes[name] for name in ("__file__", "__spec__") if name in attributes}
+    try:
+        attributes.update(dict.fromkeys(saved))
+        yield
+    finally:
+        attributes.update(saved)
 
 
 def _map_ray(function: Callable[[Item], Result], partitions: Iterable[Item], workers: int) -> Iterator[Result]:
