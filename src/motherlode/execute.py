@@ -80,7 +80,7 @@ def _script_left_alone(function: Callable[..., object]) -> Iterator[None]:
     if getattr(getattr(function, "func", function), "__module__", None) == "__main__":
         yield
         return
-    saved = {name: attributes[name] for name in ("__file__", "__spec__") if name in attributes}
+    saved: dict[str, object] = {name: attributes[name] for name in ("__file__", "__spec__") if name in attributes}
     try:
         attributes.update(dict.fromkeys(saved))
         yield

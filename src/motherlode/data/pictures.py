@@ -18,7 +18,7 @@ from motherlode.modality import Modality
 
 NUM_KEPT = 60
 NUM_EACH = 12
-_PAIR_COLUMNS = 8
+_WIDE_COLUMNS = 8
 _QUALITY = 88
 
 
@@ -75,7 +75,7 @@ def make_sheets(rows: Rows, reader: Reader, modality: Modality, folder: Path) ->
         else:
             captions = [label for _, _, label in items]
         path = folder / f"{sheet.name}.png"
-        columns = _PAIR_COLUMNS if sheet.group == "doubles" else 0
+        columns = _WIDE_COLUMNS if sheet.group in ("doubles", "suspects") else 0
         modality.contact_sheet([media for media, _, _ in items], path, captions=captions, columns=columns)
         _to_webp(path)
         made.append(sheet)

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,11 +138,16 @@ def _thin(partition: Partition, num_rows: int, rng: np.random.Generator) -> Iter
     elif partition.kind == "files":
         for places in np.array_split(np.sort(rng.permutation(len(partition.items))[:num_rows]), num_rows // SLICE_ROWS):
             items = [partition.items[place] for place in places]
-            yield replace(partition, items=items, num_rows=len(items))
+            yield _piece(partition, items, len(items))
     elif partition.kind in ("parquet", "idx"):
         yield from _windows(partition, num_rows, rng)
     else:
         yield replace(partition, first_rows=num_rows, num_rows=0)
+
+
+def _piece(partition: Partition, items: list[Any], num_rows: int) -> Partition:
+    num_bytes = partition.num_bytes * num_rows // partition.num_rows
+    return replace(partition, items=items, num_rows=num_rows, num_bytes=num_bytes)
 
 
 def _windows(partition: Partition, num_rows: int, rng: np.random.Generator) -> Iterator[Partition]:
@@ -152,7 +158,7 @@ def _windows(partition: Partition, num_rows: int, rng: np.random.Generator) -> I
         runs += [(rest, start, min(start + SLICE_ROWS, end)) for start in range(first, end, SLICE_ROWS)]
     for place in np.sort(rng.permutation(len(runs))[: num_rows // SLICE_ROWS]):
         rest, first, end = runs[place]
-        yield replace(partition, items=[(*rest, first, end)], num_rows=end - first)
+        yield _piece(partition, [(*rest, first, end)], end - first)
 
 
 def _yields(
