@@ -36,8 +36,8 @@ def command(
     """Show what this machine can do."""
     import torch
 
-    from motherlode.version import __version__
     from motherlode.cli import console
+    from motherlode.version import __version__
 
     console.facts(
         [("motherlode", __version__), ("python", _python()), ("torch", torch.__version__), *_machine()],
