@@ -24,14 +24,23 @@ from motherlode.training.precision import keep_freed_memory
 HOMES = ("datasets/raw/dataset-fashion-mnist/usr/share/datasets/fashion-mnist", "/usr/share/datasets/fashion-mnist")
 
 
-def images(part: str, side: int) -> Tensor:
-    """uint8 (N, 1, side, side) of "train" or "t10k", the 28x28 pictures in a black margin."""
+def _home() -> Path:
     home = next((Path(path) for path in HOMES if Path(path).is_dir()), None)
     if home is None:
         raise SystemExit("run bench/fetch_data.sh first")
-    pictures = np.asarray(read_array(str(home / f"{part}-images-idx3-ubyte.gz")))
+    return home
+
+
+def images(part: str, side: int) -> Tensor:
+    """uint8 (N, 1, side, side) of "train" or "t10k", the 28x28 pictures in a black margin."""
+    pictures = np.asarray(read_array(str(_home() / f"{part}-images-idx3-ubyte.gz")))
     margin = (side - pictures.shape[1]) // 2
     return torch.from_numpy(np.pad(pictures, ((0, 0), (margin, margin), (margin, margin)))[:, None])
+
+
+def labels(part: str) -> Tensor:
+    """int64 (N,) of "train" or "t10k"."""
+    return torch.from_numpy(np.asarray(read_array(str(_home() / f"{part}-labels-idx1-ubyte.gz"))).astype(np.int64))
 
 
 class Feed:
