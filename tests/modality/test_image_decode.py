@@ -13,11 +13,10 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from motherlode.modality import Examination
 from motherlode.modality.image import MODALITY, png
-from motherlode.modality.image.decode import never_half_loaded
 from motherlode.modality.image.options import Clean
 
 OPTIONS = Clean()
@@ -130,8 +129,10 @@ def test_flipped_bit_in_png_is_found() -> None:
     assert examine_one(bytes(media))[0] == "undecodable"
 
 
-def test_truncated_files_are_never_half_loaded() -> None:
-    assert never_half_loaded()
+def test_truncated_files_are_never_half_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert examine_one(save(scene(), "JPEG")[:-40])[0] == "truncated"
+    assert ImageFile.LOAD_TRUNCATED_IMAGES, "the program's own setting is given back"
 
 
 def test_untouched_file_is_the_same_object() -> None:

