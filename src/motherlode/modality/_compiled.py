@@ -1,7 +1,7 @@
 """The one door to numba: kernels keep their Python types, and the compiler's cache sits beside the source.
 
-A kernel compiles once a machine (seconds) and loads from the cache afterwards. Import modules that define kernels inside
-the functions that call them: numba alone took 0.7 s to import on a busy machine.
+A kernel compiles once a machine (seconds) and loads from the cache afterwards. Import modules that define kernels
+inside the functions that call them: numba alone took 0.7 s to import on a busy machine.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A fingerprint has a bit for each of the 64 lowest cosine frequencies of a 32x32 thumbnail: is its coefficient above
 zero, by more than noise could make it? The margin matters: the odd frequencies of a symmetric picture are noise, and
-plain signs lost a fifth of such copies. A mirror image has the odd horizontal coefficients negated. Two more
-fingerprints are of the picture's middle and its mirror image, for copies that were cropped.
+plain signs lost a fifth of the JPEG copies of clip art. A mirror image has the odd horizontal coefficients negated. Two
+more fingerprints are of the picture's middle and its mirror image, for copies that were cropped.
 
 Shape legend: N samples or pairs, K fingerprints, T bytes of a thumbnail, D features, B frequencies, V and U their axes.
 """
