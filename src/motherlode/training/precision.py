@@ -104,7 +104,8 @@ def candidates(train: TrainOptions, device: str) -> list[Setting]:
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next step instead of returning it to the kernel.
 
-    The kernel would hand it back zeroed, page by page: on two cores that was 12 % of a convolutional step.
+    The kernel would hand it back zeroed, page by page: 22 % of the CPU time of a DCGAN step in bf16, 7 % in float32
+    (batch 32, one thread).
     """
     if sys.platform.startswith("linux"):
         import ctypes

@@ -29,11 +29,14 @@ MEASURE = "frechet[random-convolutions]"
 _NUM_SAMPLES = 512
 _LEAST_SAMPLES = 64
 _WIDTHS = (24, 48, 64)
+_NUM_FEATURES = 64
 _PIECE = 128
 
 
 class RandomConvolutions(nn.Module):
     """Three strided convolutions with weights from a fixed seed; features are means and deviations over positions.
+
+    The 272 of them are mixed into 64, in which a distance takes 1 ms and not 10.
 
     Args:
         spec: shape of the samples, with one to three spatial dimensions.
@@ -50,6 +53,8 @@ class RandomConvolutions(nn.Module):
             weight = torch.randn(width, channels, *[4] * dims, generator=rng) * math.sqrt(2 / fan_in)
             self.register_buffer(f"weight_{index}", weight)
             channels = width
+        mixed = torch.randn(2 * sum(_WIDTHS), _NUM_FEATURES, generator=rng)
+        self.register_buffer("mix", torch.linalg.qr(mixed)[0])
 
     @torch.no_grad()
     def forward(self, samples: Tensor) -> Tensor:
@@ -61,7 +66,7 @@ class RandomConvolutions(nn.Module):
             )
             flat = samples.flatten(2)
             features += [flat.mean(2), flat.std(2, correction=0)]
-        return torch.cat(features, 1)
+        return torch.cat(features, 1) @ self.get_buffer("mix")
 
 
 class HeldoutScore:
