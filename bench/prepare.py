@@ -5,15 +5,18 @@
     python bench/prepare.py memory          peak memory at 10,000 and at 100,000 pictures
 
 The bare loop is Pillow in as many processes: open, convert, resize, nothing kept. `prepare` is timed with its defaults,
-and once more without the steps that look across rows, whose work the loop does not do at all.
+and once more without the steps that look across rows, whose work the loop does not do at all. Wall seconds mean little
+on a shared machine; the processor seconds of one process, taken after them, hardly depend on who else is working.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import io
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -26,7 +29,6 @@ from pathlib import Path
 import numpy as np
 
 FASHION = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz")
-NUM_LARGE = 2500
 ONLY_ROWS = {"near_duplicates": "off", "outliers": "off", "label_errors": "off"}
 
 
@@ -50,14 +52,14 @@ def small_source(folder: Path, num: int) -> Path:
     return path
 
 
-def large_source(folder: Path) -> Path:
+def large_source(folder: Path, num: int) -> Path:
     """Photograph-like noise of many scales: JPEG at quality 90, about 60 kB each."""
     from PIL import Image
 
     out = folder / "photos"
     out.mkdir()
     random = np.random.default_rng(0)
-    for number in range(NUM_LARGE):
+    for number in range(num):
         canvas = np.zeros((480, 640, 3), np.float32)
         for octave in range(2, 8):
             size = (2**octave, int(2**octave * 0.75))
@@ -91,80 +93,87 @@ def bare_folder(task: tuple[str, int, int]) -> int:
     return len(paths)
 
 
-def bare(source: Path, workers: int) -> float:
-    """Seconds of the bare loop, its processes included."""
+def bare(source: Path, workers: int) -> None:
+    """The bare loop, its processes included."""
     function = bare_parquet if source.is_file() else bare_folder
-    start = time.perf_counter()
+    if workers == 1:
+        function((str(source), 0, 1))
+        return
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
         sum(pool.map(function, [(str(source), part, workers) for part in range(workers)]))
-    return time.perf_counter() - start
 
 
-def prepared(source: Path, out: Path, workers: int, **options: str) -> tuple[float, int]:
-    """Seconds of `prepare` in a fresh interpreter (compiled kernels cached), and the rows it kept."""
-    code = (
-        "import sys, json, motherlode as ml\n"
-        "if __name__ == '__main__':\n"
-        "    d = ml.prepare(sys.argv[1], out=sys.argv[2], workers=int(sys.argv[3]), **json.loads(sys.argv[4]))\n"
-        "    print(len(d))"
-    )
-    with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
-        script.write(code)
-        script.flush()
-        command = [sys.executable, script.name, str(source), str(out), str(workers), json.dumps(options)]
-        start = time.perf_counter()
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        seconds = time.perf_counter() - start
+def timed(*words: str) -> tuple[float, float]:
+    """Wall seconds of a fresh interpreter, and processor seconds (whole only where it works in one process)."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def prepared(source: Path, out: Path, workers: int, options: dict[str, str]) -> tuple[float, float]:
+    """Seconds of `prepare`, compiled kernels cached."""
+    code = "import sys, json, motherlode as ml; ml.prepare(sys.argv[1], out=sys.argv[2], **json.loads(sys.argv[3]))"
+    seconds = timed("-c", code, str(source), str(out), json.dumps(options | {"workers": workers}))
     shutil.rmtree(out)
-    return seconds, int(done.stdout)
+    return seconds
 
 
 def speed(source: Path, num: int, folder: Path, workers: int) -> None:
-    prepared(source, folder / "warm", workers, **ONLY_ROWS)
-    rows = []
-    for name, seconds in (
-        ("bare loop", bare(source, workers)),
-        ("prepare", prepared(source, folder / "a", workers)[0]),
-        ("prepare, each row by itself", prepared(source, folder / "b", workers, **ONLY_ROWS)[0]),
-        ("bare loop, again", bare(source, workers)),
-    ):
-        rows.append((name, seconds))
-        print(f"{name:<30}{seconds:8.2f} s {num / seconds:10,.0f} pictures/s", flush=True)
-    loop = (rows[0][1] + rows[3][1]) / 2
-    print(f"ratio of speeds: prepare {loop / rows[1][1]:.2f}, each row by itself {loop / rows[2][1]:.2f} (aim: 0.80)")
+    prepared(source, folder / "warm", 1, ONLY_ROWS)
+    for processes, kind, which in ((workers, "wall", 0), (1, "processor", 1)):
+        loop = [timed(__file__, "bare", "--source", str(source), "--workers", str(processes))[which]]
+        whole = prepared(source, folder / "a", processes, {})[which]
+        alone = prepared(source, folder / "b", processes, ONLY_ROWS)[which]
+        loop.append(timed(__file__, "bare", "--source", str(source), "--workers", str(processes))[which])
+        mean = sum(loop) / 2
+        print(f"{processes} process(es), {kind} seconds for {num:,} pictures:")
+        for name, seconds in (("bare loop", mean), ("prepare", whole), ("prepare, each row by itself", alone)):
+            print(f"  {name:<30}{seconds:8.2f} s {num / seconds:10,.0f} pictures/s   ratio {mean / seconds:.2f}")
 
 
 def memory(folder: Path, workers: int) -> None:
+    """Peak resident memory of the first process and of the largest worker, looked at every 20 ms."""
+    import psutil
+
+    code = "import sys, motherlode as ml; ml.prepare(sys.argv[1], out=sys.argv[2], workers=int(sys.argv[3]))"
     for num in (10_000, 100_000):
         source = small_source(folder, num)
-        code = (
-            "import sys, resource, motherlode as ml\n"
-            "if __name__ == '__main__':\n"
-            "    ml.prepare(sys.argv[1], out=sys.argv[2], workers=int(sys.argv[3]))\n"
-            "    peak = [resource.getrusage(who).ru_maxrss / 1e3 for who in (0, -1)]\n"
-            "    print(f'{peak[0]:.0f} MB in the first process, {peak[1]:.0f} MB in the largest other')"
+        command = [sys.executable, "-c", code, str(source), str(folder / f"out-{num}"), str(workers)]
+        with psutil.Popen(command) as process:
+            first = other = 0
+            while process.poll() is None:
+                with contextlib.suppress(psutil.Error):
+                    first = max(first, process.memory_info().rss)
+                    other = max([other, *(child.memory_info().rss for child in process.children(recursive=True))])
+                time.sleep(0.02)
+        print(
+            f"{num:>8,} pictures: {first / 1e6:.0f} MB in the first process, {other / 1e6:.0f} MB in the largest worker"
         )
-        script = folder / "memory.py"
-        script.write_text(code)
-        command = [sys.executable, str(script), str(source), str(folder / f"out-{num}"), str(workers)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        print(f"{num:>8,} pictures: {done.stdout.strip()}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed-small", "speed-large", "memory"])
+    parser.add_argument("what", choices=["speed-small", "speed-large", "memory", "bare"])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--num", type=int, default=60_000)
+    parser.add_argument("--num", type=int, help="pictures; default 60,000 small ones or 2,500 large ones")
+    parser.add_argument("--source", type=Path)
     chosen = parser.parse_args()
+    if chosen.what == "bare":
+        bare(chosen.source, chosen.workers)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if chosen.what == "memory":
             memory(folder, chosen.workers)
         elif chosen.what == "speed-small":
-            speed(small_source(folder, chosen.num), chosen.num, folder, chosen.workers)
+            num = chosen.num or 60_000
+            speed(small_source(folder, num), num, folder, chosen.workers)
         else:
-            speed(large_source(folder), NUM_LARGE, folder, chosen.workers)
+            num = chosen.num or 2500
+            speed(large_source(folder, num), num, folder, chosen.workers)
 
 
 if __name__ == "__main__":
