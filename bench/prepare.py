@@ -149,6 +149,8 @@ def memory(folder: Path, workers: int) -> None:
                     first = max(first, process.memory_info().rss)
                     other = max([other, *(child.memory_info().rss for child in process.children(recursive=True))])
                 time.sleep(0.02)
+            if process.returncode:
+                sys.exit(process.returncode)
         print(
             f"{num:>8,} pictures: {first / 1e6:.0f} MB in the first process, {other / 1e6:.0f} MB in the largest worker"
         )

@@ -101,15 +101,12 @@ def _histograms(dataset: Dataset) -> Iterator[dict[str, str]]:
     """One chart a measured column: numbers as histograms of kept against dropped, texts as bars."""
     train, heldout, dropped = (dataset.split(name) for name in ("train", "heldout", "dropped"))
     for name in dataset.facts["measured"]:
-        kept = np.concatenate([train.column(name), heldout.column(name)])
-        if kept.dtype == object:
-            counts = Counter(str(value) for value in kept.tolist() if value)
-            if len(counts) > 1:
-                chart = charts.bars(dict(counts.most_common(_MOST_TEXTS)))
-                yield {"name": words(name), "chart": chart, "text": ""}
-            elif counts:
-                yield {"name": words(name), "chart": "", "text": f"{next(iter(counts))} everywhere"}
+        if str(train.schema.field(name).type) == "string":
+            counts = _counts(dataset, name)
+            chart, text = (charts.bars(counts), "") if len(counts) > 1 else ("", f"{next(iter(counts), '')} everywhere")
+            yield {"name": words(name), "chart": chart, "text": text}
             continue
+        kept = np.concatenate([train.column(name), heldout.column(name)])
         kept = kept.astype(np.float64)
         if not len(kept) or kept.min() == kept.max():
             if len(kept):

@@ -1,11 +1,12 @@
 """From part files to the columns that steps work on: ids, labels, sizes and fingerprints in memory, thumbnails on disk.
 
 Parts are mapped one at a time and their media are never touched, so the peak grows by about 100 bytes a row; the
-thumbnails (1.2 kB a row for images) go to one file that is mapped where two rows are compared.
+thumbnails (1.2 kB a row for images) go to one file, of which rows are fetched when they are compared.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,31 @@ class _Names:
         lookup = np.array([*(known[text] for text in texts), -1], dtype)
         codes: NDArray[Any] = lookup[to_numpy(encoded.indices, len(texts))]
         return codes
+
+
+class DiskRows:
+    """Rows of an array in a file, fetched by number; what was fetched does not stay mapped.
+
+    Mapped pages count as memory of the process for as long as they are mapped. Letting go of them after each fetch
+    leaves them to the operating system's cache and keeps the peak flat.
+    """
+
+    def __init__(self, path: Path, dtype: type[np.generic], shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._map: mmap.mmap | None = None
+        if shape[0]:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._array = np.frombuffer(self._map or b"", dtype).reshape(shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        fetched: NDArray[Any] = self._array[rows]
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return fetched
 
 
 def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, with_features: bool) -> Rows:
@@ -88,8 +114,8 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, with
         num_bytes_N=_joined(found["sizes"], np.int64),
         places_N=places_N,
         fingerprints_PK=np.concatenate([np.zeros((0, num_columns), np.uint64), *found["fingerprints"]]),
-        thumbs_PT=_mapped(thumbs_path, np.uint8, (num_thumbs, thumb_bytes)),
-        features_PD=_mapped(features_path, np.float32, (num_thumbs if with_features else 0, num_features)),
+        thumbs_PT=DiskRows(thumbs_path, np.uint8, (num_thumbs, thumb_bytes)),
+        features_PD=DiskRows(features_path, np.float32, (num_thumbs if with_features else 0, num_features)),
         reasons_N=reasons_N,
         steps_N=_joined(found["steps"], np.int8),
         reason_names=reasons.names,
@@ -120,9 +146,3 @@ def _sorted_labels(names: list[str], codes_N: NDArray[np.int32]) -> tuple[list[s
 
 def _joined(pieces: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
     return np.concatenate(pieces) if pieces else np.zeros(0, dtype)
-
-
-def _mapped(path: Path, dtype: type[np.generic], shape: tuple[int, int]) -> NDArray[Any]:
-    if not shape[0]:
-        return np.zeros(shape, dtype)
-    return np.memmap(path, dtype, "r", shape=shape)

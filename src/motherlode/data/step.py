@@ -46,7 +46,8 @@ class Rows:
         label_names: sorted.
         num_bytes_N: size of the media.
         places_N: position among the rows with a thumbnail, -1 for those without.
-        fingerprints_PK, thumbs_PT, features_PD: of the rows with a thumbnail; the last two mapped from disk.
+        fingerprints_PK, thumbs_PT, features_PD: of the rows with a thumbnail; the last two on disk, indexed
+            by arrays of places (`gather.DiskRows`).
         reasons_N, steps_N: index into `reason_names` and `step_names`, -1 while the row is in.
         duplicates_N: for a row dropped as a duplicate, the row it duplicates; else -1.
         clusters_N: row number of the row that stands for its near-duplicates; its own where it has none.
@@ -61,8 +62,8 @@ class Rows:
     num_bytes_N: NDArray[np.int64]
     places_N: NDArray[np.int64]
     fingerprints_PK: NDArray[np.uint64]
-    thumbs_PT: NDArray[np.uint8]
-    features_PD: NDArray[np.float32]
+    thumbs_PT: Any
+    features_PD: Any
     reasons_N: NDArray[np.int16]
     steps_N: NDArray[np.int8]
     reason_names: list[str]

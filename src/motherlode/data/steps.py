@@ -17,7 +17,7 @@ from motherlode.data.split import hash_units, hold_out
 from motherlode.data.step import HELDOUT, TRAIN, Rows
 from motherlode.modality import Modality
 
-_PAIR_BLOCK = 8192
+_PAIR_BLOCK = 4096
 
 
 @dataclass(frozen=True)
