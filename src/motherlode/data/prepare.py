@@ -13,6 +13,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ from motherlode.data.planted import estimate
 from motherlode.data.source import Kind, Labels, Partition, SourceOptions, plan
 from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, TRAIN, Progress, Rows, Step, StepCount, silent
 from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, Outliers, Split
-from motherlode.data.write import Shape, make_shard, plan_shards, save_decisions
+from motherlode.data.write import Shape, ShardTask, make_shard, plan_shards, save_decisions
 from motherlode.errors import DatasetError, SourceError
 from motherlode.execute import map_ordered, num_cores
 from motherlode.modality import Modality
@@ -376,9 +377,7 @@ class Work:
         shards: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
         tasks = plan_shards(rows, records, shape)
         self.progress("write", 0, len(tasks), {})
-        for done, record in enumerate(
-            self._map(make_shard, tasks, len(tasks), alone_bytes=_WRITE_ALONE_BYTES), start=1
-        ):
+        for done, record in enumerate(self._write_shards(tasks), start=1):
             shards[record["path"].split("/")[0]].append({key: record[key] for key in _SHARD_FACTS})
             self.progress("write", done, len(tasks), {})
         schema = read_part(part_path(self.work / "parts", records[0].index)).schema
@@ -464,6 +463,14 @@ class Work:
             raise storage.explain(error, built) from error
         self.progress("card", 1, 1, {})
         return dataset
+
+    def _write_shards(self, tasks: list[ShardTask]) -> Iterator[dict[str, Any]]:
+        """Shards of small datasets are written by threads: Arrow lets go of the interpreter while it copies."""
+        if self.plan.num_bytes > _WRITE_ALONE_BYTES or self.options.on != "local":
+            yield from self._map(make_shard, tasks, len(tasks), alone_bytes=0)
+            return
+        with ThreadPoolExecutor(self.options.workers or num_cores()) as pool:
+            yield from pool.map(make_shard, tasks)
 
     def _map(
         self, function: Callable[[Item], Result], tasks: Iterable[Item], num_tasks: int, *, alone_bytes: int
