@@ -1,6 +1,6 @@
 """Every loss with every network on Fashion-MNIST at 32x32, for short equal budgets of CPU time: does each one learn?
 
-    python bench/gan_losses.py [--seconds 20] [--num 2000] [--pictures FOLDER] [--only dcgan]
+    python bench/gan_losses.py [--seconds 20] [--num 2000] [--pictures FOLDER] [--only dcgan] [--losses hinge]
 
 Prints a table of Fréchet distances (efficientnet-lite0, float32, against as many held-out images), one seed, the last
 averaged generator. Too short a budget to rank the losses by: it shows which of them learn at all, and how fast.
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=2000)
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--only", choices=list(NETWORKS), action="append")
+    parser.add_argument("--losses", choices=list(LOSSES), action="append")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     pictures, judge = images("train", 32), Judge(32, asked.num)
@@ -50,6 +51,8 @@ def main() -> None:
     print(f"| Fréchet distance (steps) after {asked.seconds:.0f} core-seconds | {' | '.join(names)} |")
     print("|---|" + "---|" * len(names), flush=True)
     for title, extra in LOSSES.items():
+        if asked.losses and title not in asked.losses:
+            continue
         cells = []
         for name in names:
             options, lr = NETWORKS[name]

@@ -1,6 +1,8 @@
 """The tutorial GAN beside the same networks trained by the family, on Fashion-MNIST for equal CPU time.
 
-    python bench/tutorial_gan.py [--seconds 30] [--seeds 3] [--num 5000] [--pictures docs/images]
+    python bench/tutorial_gan.py [--seconds 20] [--seeds 3] [--num 2000] [--pictures docs/images]
+
+What stands between the two, with one fault mended, is run with one seed.
 
 The tutorial circulates for Keras. Its three faults are kept here one for one, and each can be mended alone: a sigmoid
 in front of a loss that expects logits, one optimiser that minimises the sum of both losses over both networks, and
@@ -74,17 +76,17 @@ def tutorial(pictures: Tensor, limit: float, seed: int, faults: tuple[str, ...])
 
 
 def ours(pictures: Tensor, limit: float, seed: int) -> tuple[Callable[[int], Tensor], int]:
-    """The family with the same networks, batch and rate as the mended tutorial."""
+    """The family with the same networks and the rate and batch of the default recipe."""
     family = Gan.build(Options(network="mlp"), spec(28), seed)
-    steps = train(family, pictures, limit, batch=BATCH, lr=2e-4, seed=seed, bf16=False)
+    steps = train(family, pictures, limit, batch=32, lr=5e-4, seed=seed, bf16=False)
     return lambda num: family.sample(num, rng=torch_generator(seed, "sample")), steps
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30.0, help="CPU seconds for each training")
+    parser.add_argument("--seconds", type=float, default=20.0, help="CPU seconds for each training")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--num", type=int, default=5000, help="samples, and held-out images, the distance is taken on")
+    parser.add_argument("--num", type=int, default=2000, help="samples, and held-out images, the distance is taken on")
     parser.add_argument("--pictures", type=Path, help="folder for the sample grids")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -99,18 +101,18 @@ def main() -> None:
         )
     rows["tutorial without all three"] = lambda seed: tutorial(pictures, asked.seconds, seed, ())
     rows["family"] = lambda seed: ours(pictures, asked.seconds, seed)
-    print(f"| {asked.seconds:.0f} core-seconds | steps | Fréchet distance, median of {asked.seeds} (least-most) |")
+    print(f"| {asked.seconds:.0f} core-seconds | steps | Fréchet distance, median of the seeds (each) |")
     print("|---|---|---|", flush=True)
     for name, run in rows.items():
         found, counts = [], []
-        for seed in range(asked.seeds):
+        for seed in range(asked.seeds if name in ("tutorial", "family") else 1):
             sample, steps = run(seed)
             made = sample(asked.num)
             found.append(judge(made))
             counts.append(steps)
             if seed == 0 and asked.pictures and name in ("tutorial", "family"):
                 MODALITY.preview(made[:60], asked.pictures / f"tutorial-gan-{name}.png", columns=12)
-        spread = f"{statistics.median(found):.0f} ({min(found):.0f}-{max(found):.0f})"
+        spread = f"{statistics.median(found):.0f} ({', '.join(f'{one:.0f}' for one in sorted(found))})"
         print(f"| {name} | {statistics.median(counts):.0f} | {spread} |", flush=True)
 
 

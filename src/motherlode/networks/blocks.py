@@ -22,6 +22,10 @@ from motherlode.randomness import derive
 
 Module = TypeVar("Module", bound=nn.Module)
 
+LEAKY_SLOPE = 0.2
+LEAKY_GAIN = math.sqrt(2 / (1 + LEAKY_SLOPE**2))
+"""What keeps the variance of a signal through a layer and a leaky ReLU of that slope."""
+
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -110,6 +114,15 @@ def batch_norm(dims: int, num_channels: int) -> nn.Module:
     """`nn.BatchNorm1d`, `2d` or `3d` with torch's defaults."""
     layer: nn.Module = _BATCH_NORMS[dims](num_channels)
     return layer
+
+
+def scale_weights(layer: nn.Module, gain: float) -> None:
+    """Weights N(0, gain² / fan-in), biases 0 (He et al. 2015)."""
+    weight = layer.get_parameter("weight")
+    fan_in = weight[0].numel()
+    nn.init.normal_(weight, std=gain / math.sqrt(fan_in))
+    if getattr(layer, "bias", None) is not None:
+        nn.init.zeros_(layer.get_parameter("bias"))
 
 
 def plan_sizes(shape: Sequence[int], least: int = 4) -> tuple[tuple[int, ...], int]:

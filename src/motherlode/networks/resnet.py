@@ -18,11 +18,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motherlode.networks.blocks import LabelledNoise, ProjectionHead, convolution, crop, num_dims, pad, plan_sizes
+from motherlode.networks.blocks import (
+    LEAKY_GAIN,
+    LEAKY_SLOPE,
+    LabelledNoise,
+    ProjectionHead,
+    convolution,
+    crop,
+    num_dims,
+    pad,
+    plan_sizes,
+    scale_weights,
+)
 from motherlode.networks.shapes import Float, Int
 
-_SLOPE = 0.2
-_GAIN = math.sqrt(2 / (1 + _SLOPE**2))
 _LARGEST_MULTIPLE = 8
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
@@ -56,24 +65,15 @@ class Residual(nn.Module):
         self.mix = convolution(dims, num_hidden, num_hidden, 3, padding=1, groups=groups)
         self.project = convolution(dims, num_hidden, num_channels, 1, bias=False)
         for layer in (self.expand, self.mix):
-            scale_weights(layer, _GAIN * num_blocks**-0.25)
+            scale_weights(layer, LEAKY_GAIN * num_blocks**-0.25)
         scale_weights(self.project, 0.0)
 
     def forward(self, samples: Tensor) -> Tensor:
         """Add the branch."""
-        hidden = functional.leaky_relu(self.expand(samples), _SLOPE)
-        hidden = functional.leaky_relu(self.mix(hidden), _SLOPE)
+        hidden = functional.leaky_relu(self.expand(samples), LEAKY_SLOPE)
+        hidden = functional.leaky_relu(self.mix(hidden), LEAKY_SLOPE)
         added: Tensor = samples + self.project(hidden)
         return added
-
-
-def scale_weights(layer: nn.Module, gain: float) -> None:
-    """Weights N(0, gain² / fan-in), biases 0 (He et al. 2015)."""
-    weight = layer.get_parameter("weight")
-    fan_in = weight[0].numel()
-    nn.init.normal_(weight, std=gain / math.sqrt(fan_in))
-    if getattr(layer, "bias", None) is not None:
-        nn.init.zeros_(layer.get_parameter("bias"))
 
 
 def _widths(width: int, num_stages: int) -> list[int]:

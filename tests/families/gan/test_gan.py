@@ -58,6 +58,7 @@ VARIETY: list[dict[str, Any]] = [
     {"loss": "minimax"},
     {"loss": "least_squares", "network": "mlp"},
     {"loss": "hinge", "spectral": True},
+    {"loss": "hinge", "spectral": True, "network": "resnet"},
     {"loss": "wasserstein", "clip": 0.05},
     {"loss": "wasserstein"},
     {"loss": "wasserstein", "penalty": {"form": "difference"}, "critic_steps": 2},

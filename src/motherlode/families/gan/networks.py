@@ -120,4 +120,7 @@ def bound_spectrally(critic: nn.Module) -> None:
     for module in list(critic.modules()):
         weighted = isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | Halve)
         if weighted and not parametrize.is_parametrized(module):
+            weight = module.get_parameter("weight")
+            if not weight.any():  # a layer that starts at 0 has no direction to normalise
+                nn.init.normal_(weight)
             parametrizations.spectral_norm(module)
