@@ -229,7 +229,8 @@ def main() -> None:
     ):
         rows = sample_rows(pictures, labels, num_clean, share, np.random.Generator(np.random.PCG64(20_261_123)))
         write(rows, path)
-        print(f"{path}: {len(rows)} rows, {sum(bool(row.plant) for row in rows)} planted, {path.stat().st_size} bytes")
+        num_planted = sum(bool(row.plant) for row in rows)
+        print(f"{path}: {len(rows)} rows, {num_planted} planted, {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
