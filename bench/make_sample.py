@@ -192,7 +192,7 @@ def sample_rows(pictures_NHW: Picture, labels_N: Picture, num_clean: int, share:
 
 
 def write(rows: list[Row], path: Path) -> None:
-    """`path`: image {bytes, path}, label, licence. Beside it `.truth.csv`: row number, path, plant, origin, true label."""
+    """`path`: image {bytes, path}, label, licence; beside it `.truth.csv`: row, path, plant, origin, true label."""
     table = pa.table(
         {
             "image": pa.array([{"bytes": row.media, "path": row.path} for row in rows]),
