@@ -43,6 +43,7 @@ REASONS = {
     "over_label_cap": "beyond the cap of its label",
 }
 _MOST_TEXTS = 12
+_FEW_VALUES = 6
 
 
 def write_card(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any]) -> None:
@@ -103,17 +104,23 @@ def _histograms(dataset: Dataset) -> Iterator[dict[str, str]]:
     for name in dataset.facts["measured"]:
         if str(train.schema.field(name).type) == "string":
             counts = _counts(dataset, name)
-            chart, text = (charts.bars(counts), "") if len(counts) > 1 else ("", f"{next(iter(counts), '')} everywhere")
-            yield {"name": words(name), "chart": chart, "text": text}
+            yield _few_values(name, counts)
             continue
         kept = np.concatenate([train.column(name), heldout.column(name)])
-        kept = kept.astype(np.float64)
-        if not len(kept) or kept.min() == kept.max():
-            if len(kept):
-                yield {"name": words(name), "chart": "", "text": f"{charts.short(float(kept[0]))} everywhere"}
+        values, counts_V = np.unique(kept, return_counts=True)
+        if len(values) <= (_FEW_VALUES if np.issubdtype(kept.dtype, np.integer) else 1):
+            named = [charts.short(float(value)) for value in values]
+            yield _few_values(name, dict(zip(named, counts_V.tolist())))
             continue
+        kept = kept.astype(np.float64)
         others = dropped.column(name).astype(np.float64)
         yield {"name": words(name), "chart": charts.histogram(kept, others[others != 0]), "text": ""}
+
+
+def _few_values(name: str, counts: dict[str, int]) -> dict[str, str]:
+    if len(counts) > 1:
+        return {"name": words(name), "chart": charts.bars(counts, narrow=True), "text": ""}
+    return {"name": words(name), "chart": "", "text": f"{next(iter(counts), 'nothing')} everywhere"}
 
 
 def _labels(dataset: Dataset) -> tuple[dict[str, int], dict[str, int]]:

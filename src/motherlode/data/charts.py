@@ -75,7 +75,9 @@ def histogram(values: NDArray[np.floating], others: NDArray[np.floating] | None 
     )
 
 
-def bars(counts: Mapping[str, int], others: Mapping[str, int] | None = None, most: int = 24) -> str:
+def bars(
+    counts: Mapping[str, int], others: Mapping[str, int] | None = None, most: int = 24, *, narrow: bool = False
+) -> str:
     """Horizontal bars, one a name; `others` is drawn as a part at the end. The smallest beyond `most` are summed."""
     shown = list(counts.items())
     if len(shown) > most:
@@ -83,13 +85,14 @@ def bars(counts: Mapping[str, int], others: Mapping[str, int] | None = None, mos
         rest = largest[most - 1 :]
         shown = [*largest[: most - 1], (f"{len(rest)} more", sum(count for _, count in rest))]
     peak = max((count for _, count in shown), default=1) or 1
-    row, left, width = 22, 130, 300
-    parts = [f'<svg class="bars" viewBox="0 0 500 {row * len(shown)}" role="img">']
+    row, left, width, total = (20, 74, 176, _WIDTH) if narrow else (22, 130, 300, 500)
+    room = left // 7
+    parts = [f'<svg class="bars" viewBox="0 0 {total} {row * len(shown)}" role="img">']
     for number, (name, count) in enumerate(shown):
         top = number * row
         size = width * count / peak
         part = size * (others or {}).get(name, 0) / max(count, 1)
-        title = name if len(name) <= 18 else name[:17] + "…"
+        title = name if len(name) <= room else name[: room - 1] + "…"
         parts.append(f'<text class="name" x="{left - 8}" y="{top + 15}" text-anchor="end">{escape(title)}</text>')
         parts.append(
             f'<rect class="kept" x="{left}" y="{top + 3}" width="{max(size, 1):.1f}" height="{row - 6}" rx="2"/>'
@@ -110,7 +113,7 @@ def short(value: float) -> str:
 
 
 def _range(values: NDArray[np.floating]) -> tuple[float, float]:
-    low, high = (float(q) for q in np.quantile(values, [0.005, 0.995]))
+    low, high = (float(q) for q in np.quantile(values, [0.005, 0.995], method="nearest"))
     smallest, largest = float(values.min()), float(values.max())
     if largest - smallest <= 3 * (high - low) or high <= low:
         low, high = smallest, largest
