@@ -70,17 +70,19 @@ def newer(made: Path, source: Path) -> Path | None:
 
 
 def strip(run: Path, target: Path) -> None:
-    """The top rows of a few of the run's sample grids, one below the other: the model learning."""
+    """The first two rows of a few of the run's sample grids, side by side, a line a moment: the model learning."""
     from PIL import Image
 
     grids = sorted((run / "samples").glob("step-*.png"), key=lambda path: int(path.stem.partition("-")[2]))
     chosen = [grids[round(index * (len(grids) - 1) / (NUM_STRIPS - 1))] for index in range(NUM_STRIPS)]
     with Image.open(chosen[0]) as first:
-        width, height = first.width, first.height // 4
-    picture = Image.new("RGB", (width, (height + 4) * len(chosen)), "white")
-    for row, path in enumerate(chosen):
+        width, height = first.width, first.height // 8
+    picture = Image.new("RGB", (2 * width, height * len(chosen)), "white")
+    for line, path in enumerate(chosen):
         with Image.open(path) as grid:
-            picture.paste(grid.convert("RGB").crop((0, 0, width, height)), (0, row * (height + 4)))
+            for row in range(2):
+                part = grid.convert("RGB").crop((0, row * height, width, (row + 1) * height))
+                picture.paste(part, (row * width, line * height))
     picture.save(target)
 
 

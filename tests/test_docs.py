@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,9 +107,9 @@ def test_the_readme_runs_and_leaves_what_it_promises(stage: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page))], ids=lambda page: page.name)
-def test_every_page_runs(stage: Path, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(stage, tmp_path / "stage")
-    monkeypatch.chdir(tmp_path / "stage")
+def test_every_page_runs(stage: Path, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages share the reader's folder, as they do for a reader: in any order, after the README."""
+    monkeypatch.chdir(stage)
     assert run_page(page) > 0
 
 
