@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 _LEAST_RESOLUTION, _MOST_RESOLUTION = 16, 256
+_NEARLY_ALL = 0.95
+"""Share that must be of one size, or grey, to decide for all: a few strays do not."""
 
 
 class ImageModality:
@@ -74,18 +76,19 @@ class ImageModality:
         return features(thumbs_NT)
 
     def spec(self, columns: dict[str, NDArray[Any]], *, resolution: int | None, channels: int | None) -> SampleSpec:
-        """The pictures' own size where all are square and alike, else the largest power of two most of them reach."""
+        """The size and mode of nearly all pictures where they are square; else a power of two that most of them reach."""
         if resolution is None:
             width_N, height_N = np.asarray(columns["width"]), np.asarray(columns["height"])
             side_N = np.minimum(width_N, height_N)
-            if len(side_N) and (width_N == height_N).all() and (side_N == side_N[0]).all():
-                resolution = int(side_N[0])
+            common = int(np.bincount(side_N).argmax()) if len(side_N) else 0
+            if common and float(((width_N == common) & (height_N == common)).mean()) >= _NEARLY_ALL:
+                resolution = common
             else:
                 reach = float(np.quantile(side_N, 0.1)) if len(side_N) else 32.0
                 resolution = 2 ** int(np.log2(min(max(reach, _LEAST_RESOLUTION), _MOST_RESOLUTION)))
         if channels is None:
-            modes = set(np.asarray(columns.get("mode", ())).tolist())
-            channels = 1 if modes == {"L"} else 3
+            modes = np.asarray(columns.get("mode", ()))
+            channels = 1 if len(modes) and float((modes == "L").mean()) >= _NEARLY_ALL else 3
         return SampleSpec(self.name, (channels, resolution, resolution))
 
     def shapes(self, columns: dict[str, NDArray[Any]]) -> list[tuple[int, ...]]:
