@@ -76,7 +76,7 @@ class ImageModality:
         return features(thumbs_NT)
 
     def spec(self, columns: dict[str, NDArray[Any]], *, resolution: int | None, channels: int | None) -> SampleSpec:
-        """The size and mode of nearly all pictures where they are square; else a power of two that most of them reach."""
+        """The size and mode of nearly all pictures where they are square, else a power of two that most reach."""
         if resolution is None:
             width_N, height_N = np.asarray(columns["width"]), np.asarray(columns["height"])
             side_N = np.minimum(width_N, height_N)
