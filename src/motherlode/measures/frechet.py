@@ -80,9 +80,12 @@ class Moments:
         """The unbiased covariance; only the lower triangle is filled."""
         if self.num < 2:
             raise MeasureError("a covariance needs at least 2 samples", self.num, "take more samples")
-        offset_D = self._sum_D / self.num
-        covariance_DD: Float = self._gram_DD / (self.num - 1)
-        covariance_DD -= np.tril(np.outer(offset_D, offset_D * (self.num / (self.num - 1))))
+        from scipy.linalg import blas
+
+        scale = 1 / (self.num - 1)
+        covariance_DD: Float = blas.dsyr(
+            -scale / self.num, self._sum_D, a=self._gram_DD * scale, lower=1, overwrite_a=1
+        )
         return covariance_DD
 
     @property
