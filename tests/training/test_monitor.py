@@ -10,6 +10,7 @@ from doubles import SHAPE, Pair, PairOptions, TinyLoader, TinyModality
 
 from motherlode.modality import SampleSpec
 from motherlode.training import guards
+from motherlode.training.loop import Setting
 from motherlode.training.monitor import Monitor, is_due, log_every
 from motherlode.training.score import HeldoutScore, RandomConvolutions
 
@@ -67,8 +68,8 @@ class Fixed(Pair):
 
 
 def test_the_score_prefers_what_looks_like_heldout() -> None:
-    loader = TinyLoader(512)
-    score = HeldoutScore.where_possible(loader, TinyModality(), SPEC, seed=0, device="cpu")  # type: ignore[arg-type]
+    loader = TinyLoader(256)
+    score = HeldoutScore.where_possible(loader, TinyModality(), SPEC, seed=0, setting=Setting())  # type: ignore[arg-type]
     assert score is not None
     real = TinyModality().normalise(torch.from_numpy(loader.samples))
     family = Fixed(PairOptions(), SPEC)
@@ -81,7 +82,7 @@ def test_the_score_prefers_what_looks_like_heldout() -> None:
 
 
 def test_a_variant_that_is_not_finite_scores_worst() -> None:
-    score = HeldoutScore(TinyLoader(64), TinyModality(), SPEC, seed=0, device="cpu")  # type: ignore[arg-type]
+    score = HeldoutScore(TinyLoader(64), TinyModality(), SPEC, seed=0, setting=Setting())  # type: ignore[arg-type]
     family = Fixed(PairOptions(), SPEC)
     family.made = {"broken": torch.full((64, *SHAPE), math.nan), "grey": torch.zeros(64, *SHAPE)}
     assert score.best(family, 1)["variant"] == "grey"
@@ -89,8 +90,8 @@ def test_a_variant_that_is_not_finite_scores_worst() -> None:
 
 def test_no_score_without_enough_samples_or_dimensions() -> None:
     few = TinyLoader(10)
-    assert HeldoutScore.where_possible(None, TinyModality(), SPEC, seed=0, device="cpu") is None  # type: ignore[arg-type]
-    assert HeldoutScore.where_possible(few, TinyModality(), SPEC, seed=0, device="cpu") is None  # type: ignore[arg-type]
+    assert HeldoutScore.where_possible(None, TinyModality(), SPEC, seed=0, setting=Setting()) is None  # type: ignore[arg-type]
+    assert HeldoutScore.where_possible(few, TinyModality(), SPEC, seed=0, setting=Setting()) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(2, 64), (3, 16, 16), (1, 8, 8, 8)])

@@ -73,7 +73,7 @@ def test_a_run_is_a_folder_with_everything_in_it(tmp_path: Path) -> None:
     assert run.labels == ["a", "b", "c"]
     assert [line["step"] for line in run.metrics() if line["kind"] == "train"] == list(range(1, 13))
     assert [line["step"] for line in run.metrics() if line["kind"] == "look"] == [3, 6, 9, 12]
-    assert sorted(path.name for path in (run.path / "samples").iterdir()) == [f"step-{n}.png" for n in (12, 3, 6, 9)]
+    assert sorted(path.name for path in (run.path / "samples").iterdir()) == [f"step-{n}.png" for n in (0, 12, 3, 6, 9)]
     assert list((run.path / "tensorboard").glob("events*"))
     assert {9, 12} <= set(run.steps())
     assert run.recipe.train.precision == "fp32"
@@ -228,7 +228,7 @@ class Stopper(Recorder):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_signal_saves_and_the_same_call_goes_on_to_the_bit(tmp_path: Path, number: signal.Signals) -> None:
-    whole = train(tiny_recipe(tmp_path / "whole", steps=12))
+    whole = train(tiny_recipe(tmp_path / "whole", steps=12, checkpoint_every=1.0))
     recipe = tiny_recipe(tmp_path / "stopped", steps=12, checkpoint_every=1.0)
     before = signal.getsignal(number)
     listener = Stopper(number, at=6)

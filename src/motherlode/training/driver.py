@@ -77,6 +77,7 @@ class Driver:
         self._updated = 0.0
         self._last_scalars: dict[str, float] = {}
         self._look_score: dict[str, Any] | None = None
+        self._look_sec = self._score_sec = 0.0
 
     # ------------------------------------------------------------------------------------------------ where it stands
 
@@ -120,6 +121,8 @@ class Driver:
             self._monitor = Monitor(self.folder, self.step, histograms=self.train.histograms)
         status = "running" if self.step < self.total else self._settle()
         self._write_facts(status)
+        if self.step == 0:
+            self._open()
         try:
             with guards.stop_signals() as stop:
                 while status == "running":
@@ -183,11 +186,12 @@ class Driver:
     def _fix_budget(self) -> None:
         """Turn the minutes that are left into steps, at the rate of the steps taken; final from here on."""
         budget_sec = 60.0 * (self.train.budget.minutes or 0.0)
-        recent = sorted(list(self._step_sec)[_WARM_UP_STEPS:] or self._step_sec)
+        recent = list(self._step_sec)[_WARM_UP_STEPS:] or list(self._step_sec)
         step_sec = sum(recent) / len(recent)
-        looks = 1.0 / self.train.sample_every - 1
-        overhead_sec = looks * self.facts.get("look_seconds", 0.0)
-        rest_sec = budget_sec - self.seconds - overhead_sec
+        looks, saves = 1.0 / self.train.sample_every - 1, 1.0 / self.train.checkpoint_every
+        left_sec = budget_sec - self.seconds
+        # Training gets at least half of what is left, should looks be that slow: then the budget is overrun.
+        rest_sec = max(left_sec / 2, left_sec - looks * self._look_sec - saves * self._score_sec)
         total = max(self.step, self.step + int(rest_sec / step_sec))
         self.total = self.ranks.share(total)
         self.facts |= {
@@ -205,6 +209,20 @@ class Driver:
             position = self.engine.position
             self._monitor.log("train", self.step, scalars, samples=position.samples, seconds=round(self.seconds, 3))
 
+    def _open(self) -> None:
+        """Show what the untrained model makes; what this takes tells what later looks will."""
+        if self._monitor is None:
+            return
+        family = self.engine.family
+        if self.score is not None:
+            start = time.perf_counter()
+            self.score.best(family, 0)
+            self._score_sec = time.perf_counter() - start
+        path = self._monitor.grid(
+            family, self.assembly.modality, seed=self.engine.seed, step=0, device=self.engine.setting.device
+        )
+        self.listener.event("sample", "sample grid before training", path)
+
     def _look(self) -> None:
         start = time.perf_counter()
         engine, setting = self.engine, self.engine.setting
@@ -214,7 +232,7 @@ class Driver:
             batches = self.assembly.look_batches(setting, self.step)
             if batches is not None:
                 found = monitor.inspect(engine.family, self.step, *batches)
-            if self.score is not None:
+            if self.score is not None and self._saves(self.step):
                 self._look_score = self.score.best(engine.family, self.step)
                 found |= self._look_score["scores"]
             self._monitor.log("look", self.step, found, seconds=round(self.seconds, 3))
@@ -227,7 +245,7 @@ class Driver:
             self.facts["warnings"] = [*self.facts.get("warnings", []), *fresh]
             monitor.tell(self.listener, fresh)
         self.ranks.broadcast(engine.family, parameters=False)
-        self.facts["look_seconds"] = time.perf_counter() - start
+        self._look_sec = time.perf_counter() - start
 
     def _update(self, *, force: bool = False) -> None:
         now = time.perf_counter()

@@ -102,6 +102,7 @@ def estimate(recipe: Recipe) -> Estimate:
         start_sec = time.perf_counter() - started
         step_sec = _step_seconds(engine, plan.expected_sec)
         look_sec, save_sec, checkpoint_bytes = _overheads(assembly, engine)
+        start_sec += look_sec + save_sec  # a run opens with a grid and a score of the untrained model
         engine.close()
     train = recipe.train
     steps = plan.steps(step_sec)
@@ -143,13 +144,13 @@ def _step_seconds(engine: Engine, expected_sec: float) -> float:
 
 
 def _overheads(assembly: Assembly, engine: Engine) -> tuple[float, float, int]:
-    """Seconds of a look, seconds of a checkpoint, bytes of a checkpoint."""
+    """Seconds of a look, seconds of a checkpoint with its score, bytes of a checkpoint."""
     setting = engine.setting
     with TemporaryDirectory() as name:
         folder = Path(name)
         board = monitor.Monitor(folder, 0)
         score = HeldoutScore.where_possible(
-            assembly.heldout, assembly.modality, assembly.spec, seed=engine.seed, device=setting.device
+            assembly.heldout, assembly.modality, assembly.spec, seed=engine.seed, setting=setting
         )
         look_sec = math.inf
         for _ in range(2):
@@ -157,12 +158,12 @@ def _overheads(assembly: Assembly, engine: Engine) -> tuple[float, float, int]:
             batches = assembly.look_batches(setting, 1)
             if batches is not None:
                 monitor.inspect(engine.family, 1, *batches)
-            if score is not None:
-                score.best(engine.family, 1)
             board.grid(engine.family, assembly.modality, seed=engine.seed, step=1, device=setting.device)
             look_sec = min(look_sec, time.perf_counter() - start)
         board.close()
         start = time.perf_counter()
+        if score is not None:
+            score.best(engine.family, 1)
         path = checkpoint.save(folder / "checkpoints", 1, engine.family, engine.optimizer_state(), {})
         return look_sec, time.perf_counter() - start, checkpoint.size_bytes(path)
 

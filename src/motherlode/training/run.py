@@ -235,7 +235,7 @@ def _driver(assembly: Assembly, setting: Setting, facts: dict[str, Any], listene
     driver = Driver(assembly, engine, assembly.recipe.folder, facts, flops, listener, started)
     if assembly.ranks.leads:
         driver.score = HeldoutScore.where_possible(
-            assembly.heldout, assembly.modality, assembly.spec, seed=engine.seed, device=setting.device
+            assembly.heldout, assembly.modality, assembly.spec, seed=engine.seed, setting=setting
         )
     return driver
 
