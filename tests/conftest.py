@@ -44,7 +44,14 @@ def tiny_recipe(dataset: Path, out: Path, name: str, **model: object) -> Recipe:
         "out": str(out),
         "data": {"path": str(dataset), "resolution": 16, "channels": 1},
         "model": {"family": "gan", "network": "mlp", "width": 16, "noise": 8, **model},
-        "train": {"batch": 16, "budget": {"steps": 6}, "sample_every": 0.5, "checkpoint_every": 0.5},
+        # A high rate, so that six steps move the weights further than their average.
+        "train": {
+            "batch": 16,
+            "optimizer": {"lr": 1e-2},
+            "budget": {"steps": 6},
+            "sample_every": 0.5,
+            "checkpoint_every": 0.5,
+        },
         "evaluate": {"num_samples": 64, "extractor": "raw-pixels"},
     }
     return parse(Recipe, content)
