@@ -104,7 +104,10 @@ def test_a_file_that_is_no_recipe_says_so(tmp_path: Path, content: str) -> None:
 def test_a_missing_file_and_a_folder_say_so(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="lode init"):
         Recipe.load(tmp_path / "none.yaml")
-    with pytest.raises(RecipeError, match="readable YAML"):
+    with pytest.raises(RecipeError, match="not a folder"):
+        Recipe.load(tmp_path)
+    path = write(tmp_path, minimal())
+    with pytest.raises(RecipeError, match=f"did you mean {path}"):
         Recipe.load(tmp_path)
 
 

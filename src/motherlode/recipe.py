@@ -198,6 +198,10 @@ class Recipe(Strict):
 def load(model: type[Model], path: str | Path, changes: Sequence[str] = ()) -> Model:
     """Read any typed YAML file: see `Recipe.load`."""
     path = Path(path)
+    if path.is_dir():
+        inside = sorted(str(file) for file in path.glob("*.yaml"))
+        fix = f"did you mean {inside[0]}?" if inside else "`lode init` writes a starter recipe"
+        raise RecipeError("this must be a file, not a folder", str(path), fix)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

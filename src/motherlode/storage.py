@@ -212,7 +212,7 @@ def explain(error: OSError, path: Path) -> StorageError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError("the folder must be writable", str(path), "change its permissions or choose another --out")
-    return StorageError("the file system must accept this file", f"{path}: {error}", "see the message above")
+    return StorageError("the file system must accept this file", f"{path}: {error}", "choose another folder")
 
 
 def _existing(path: Path) -> Path:

@@ -76,3 +76,11 @@ def test_bad_input_is_one_clear_error_and_damages_nothing(
     assert_one_clear_error(lode("prepare", *words), *said)
     assert sorted(here.rglob("*")) == before
     assert (here / "taken" / "mine.txt").read_text() == "mine"
+
+
+def test_a_prepared_dataset_is_no_source_but_its_rows_are(lode: Lode, here: Path, fashion: Path) -> None:
+    assert_one_clear_error(lode("prepare", fashion, "--out", "again"), "prepared already", f"{fashion}/train")
+    assert list(here.iterdir()) == []
+    result = lode("prepare", fashion / "train", "--out", "again", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert Dataset.open("again").labels == Dataset.open(fashion).labels

@@ -42,6 +42,7 @@ _SUFFIX_KINDS: dict[str, Kind] = {
     ".ndjson": "table",
 }
 _SIDECARS = (".txt", ".json")
+_PREPARED = ("dataset.json", "croissant.json", "manifest.json")
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _SPLIT_FOLDERS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"})
 
@@ -107,6 +108,11 @@ class Place:
     name: str
     root: str
     only: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The place as a person would name it."""
+        return os.path.join(self.root, self.only[0]) if len(self.only) == 1 else self.root
 
     @property
     def is_remote(self) -> bool:
@@ -189,8 +195,14 @@ def detect(place: Place, suffixes: frozenset[str]) -> Kind:
     """The kind of a place: by its markers, else by what most of its first 10,000 files are.
 
     Raises:
-        SourceError: nothing in it is of a kind we read.
+        SourceError: nothing in it is of a kind we read, or it is a dataset that `prepare` made.
     """
+    if not place.is_remote and all(os.path.isfile(os.path.join(place.root, name)) for name in _PREPARED):
+        raise SourceError(
+            "a source must be raw: this folder holds a dataset that is prepared already",
+            place.root,
+            f"train on it as it is, or prepare its rows again from {os.path.join(place.root, 'train')}",
+        )
     counts: Counter[str] = Counter()
     num_files = 0
     for entry in place.entries():
@@ -207,11 +219,11 @@ def detect(place: Place, suffixes: frozenset[str]) -> Kind:
         if num_files >= 10_000:
             break
     if not num_files:
-        raise SourceError("a source must hold files", place.root, "check the path; hidden files do not count")
+        raise SourceError("a source must hold files", place.shown, "check the path; hidden files do not count")
     if not counts:
         known = " ".join(sorted({*suffixes, *_SUFFIX_KINDS}))
         raise SourceError(
-            "a source must be of a kind we read", place.root, f"files may end in: {known}; or be idx(.gz)"
+            "a source must be of a kind we read", place.shown, f"files may end in: {known}; or be idx(.gz)"
         )
     for kind in ("arrow", "parquet", "idx", "tar"):
         if counts[kind] and counts["folder"] <= counts[kind]:
