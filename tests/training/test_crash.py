@@ -51,6 +51,7 @@ def assert_identical(run: Run, whole: Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_kill_nine_at_twenty_random_instants(nursery: Nursery, tmp_path: Path) -> None:
     whole = run_to_the_end(nursery, tmp_path / "whole", STEPS)
     start = time.monotonic()
@@ -86,6 +87,7 @@ def crash(nursery: Nursery, out: Path, call: str, number: int, whole: Run) -> bo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("call", ["replace", "fsync", "open", "unlink", "mkdir", "rmdir"])
 def test_every_crash_point_of_a_training_resumes_to_the_bit(nursery: Nursery, tmp_path: Path, call: str) -> None:
     """Two checkpoints, the second of which prunes: every use in every save, of run.json and of the record."""
