@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -37,6 +37,14 @@ class DataOptions(Strict):
     channels: Literal[1, 3, 4] | None = Field(None, description="1 grey, 3 colour; default: what the dataset holds")
     num_samples: int | None = Field(None, ge=1, description="train on a random subset of this many unique samples")
     augment: tuple[str, ...] = Field((), description="on-the-fly augmentations of the training batches, e.g. [flip]")
+    length: int = Field(256, ge=8, le=1 << 20, description="tokens a sample, where samples are sequences")
+    tokenizer: str = Field(
+        "auto", description="folder with a tokenizer.json; auto: byte-level BPE trained on the training split"
+    )
+    vocabulary: int = Field(8192, ge=260, le=1 << 20, description="size of the vocabulary that `auto` trains")
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="share of each source in training, e.g. {wiki: 0.7, code: 0.3}"
+    )
 
 
 class OptimizerOptions(Strict):

@@ -24,7 +24,7 @@ class Batch:
     """One batch on the training device.
 
     Args:
-        samples: float32 (B, *spec.shape), normalised by the modality.
+        samples: float32 (B, *spec.shape), normalised by the modality; int64 token ids (B, T) where the spec has tokens.
         labels: int64 (B,), or None when the data has none.
         rows: int64 (B,), row numbers in the split, for attribution.
     """
@@ -77,7 +77,8 @@ class Family(nn.Module, ABC):
 
         Args:
             num: how many.
-            condition: int64 (num,) labels, where the family was built with labels; None draws them.
+            condition: int64 (num,) labels, where the family was built with labels; int64 (num, P) tokens to go on from,
+                where it makes tokens; None draws them.
             rng: where the randomness comes from.
             variant: which weights, one of `variants`; "" for the first.
         """
@@ -96,6 +97,21 @@ class Family(nn.Module, ABC):
     def num_labels(self) -> int:
         """Size of the label set that `sample` and `sampler` can be asked for; 0 where they know no labels."""
         return 0
+
+    def heldout_loss(self, batch: Batch, rng: torch.Generator) -> Tensor | None:
+        """Mean loss on unseen samples, 0-d, without gradients; None where a family has no such loss.
+
+        It chooses the best checkpoint and is what laws are fitted to: nats a predicted token for language models.
+
+        Args:
+            batch: of the held-out split.
+            rng: whatever is random in it; equal generators give equal losses.
+        """
+        return None
+
+    def files(self) -> Mapping[str, bytes]:
+        """Further files of a checkpoint's folder by name, e.g. the `config.json` that others load the weights by."""
+        return {}
 
     def inspect(self, step: int, train: Batch, heldout: Batch) -> dict[str, float]:
         """Diagnostics at a look: overfitting gap, saturation, diversity. May adapt the family's own buffers."""

@@ -9,10 +9,10 @@ Shape legend: N samples, C channels, H height, W width, K fingerprints a sample,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +24,53 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class TokenSpace:
+    """The tokens in which a model sees sequences.
+
+    Args:
+        vocabulary: number of token ids, special ones included.
+        bos: begins every document of a packed stream.
+        pad: fills short sequences.
+        mask: stands for a token to be guessed; -1 where the tokenizer has none.
+        folder: where the tokenizer's files lie (`tokenizer.json`).
+    """
+
+    vocabulary: int
+    bos: int
+    pad: int
+    mask: int
+    folder: str
+
+
+@dataclass(frozen=True)
 class SampleSpec:
     """The shape in which a model sees samples.
 
     Args:
         modality: registered name, e.g. "image".
-        shape: channels first, e.g. (3, 64, 64).
+        shape: channels first, e.g. (3, 64, 64); (T,) for sequences of T tokens.
         num_labels: size of the label set; 0 when the data has none.
+        tokens: set where samples are sequences of tokens; None where they are arrays of values.
     """
 
     modality: str
     shape: tuple[int, ...]
     num_labels: int = 0
+    tokens: TokenSpace | None = None
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], folder: Path | None = None) -> SampleSpec:
+        """The inverse of `dataclasses.asdict`.
+
+        Args:
+            content: what `asdict` gave.
+            folder: what a relative tokenizer folder is relative to.
+        """
+        tokens = content.get("tokens")
+        space = TokenSpace(**tokens) if tokens else None
+        if space is not None and folder is not None:
+            space = replace(space, folder=str(folder / space.folder))
+        return cls(content["modality"], tuple(content["shape"]), content["num_labels"], space)
 
 
 @dataclass(frozen=True)
@@ -64,7 +99,10 @@ class Modality(Protocol):
 
     name: str
     column: str
-    """Parquet column of the media: a struct {bytes, path}, which `datasets` and others read as a media feature."""
+    """Parquet column of the media: a struct {bytes, path}, which `datasets` and others read as a media feature; plain
+    text where `stored` says so."""
+    stored: Literal["media", "text"]
+    """How the column holds a sample: as a {bytes, path} struct, or as a string with its uri in a column `path`."""
     suffixes: frozenset[str]
     """File name endings (lower case, with the dot) that a folder source takes."""
     Options: type[Strict]
@@ -104,16 +142,21 @@ class Modality(Protocol):
         """One sample as uint8 of `spec.shape`."""
         ...
 
-    def encode(self, sample: NDArray[np.uint8]) -> bytes:
-        """The file bytes of one uint8 sample of shape (C, H, W): what `generate` writes."""
+    def encode(self, sample: NDArray[Any], spec: SampleSpec | None = None) -> bytes:
+        """The file bytes of one sample, uint8 (C, H, W) or token ids (T,): what `generate` writes.
+
+        Args:
+            sample: as `denormalise` gives it.
+            spec: needed where samples are tokens, whose tokenizer it names.
+        """
         ...
 
     def normalise(self, samples: torch.Tensor) -> torch.Tensor:
-        """uint8 samples to the float32 range models work in, [-1, 1]."""
+        """uint8 samples to the float32 range models work in, [-1, 1]; token ids to int64."""
         ...
 
     def denormalise(self, samples: torch.Tensor) -> torch.Tensor:
-        """The inverse of `normalise`, rounded and clamped to uint8."""
+        """The inverse of `normalise`, rounded and clamped to uint8; token ids stay int64."""
         ...
 
     def augment(
@@ -129,8 +172,20 @@ class Modality(Protocol):
         """
         ...
 
-    def preview(self, samples: torch.Tensor, path: Path, *, columns: int = 0) -> None:
-        """Write normalised samples as one picture a person can look at (for images, a grid PNG)."""
+    def preview(
+        self, samples: torch.Tensor, path: Path, *, columns: int = 0, spec: SampleSpec | None = None
+    ) -> Path:
+        """Write normalised samples as one file a person can look at: a grid PNG of images, a page of texts.
+
+        Args:
+            samples: normalised.
+            path: where to; its ending is replaced by the modality's own.
+            columns: of a grid; 0 lets the modality choose.
+            spec: needed where samples are tokens.
+
+        Returns:
+            The file written.
+        """
         ...
 
     def contact_sheet(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class ImageModality:
 
     name = "image"
     column = "image"
+    stored: Literal["media", "text"] = "media"
     suffixes = frozenset(
         [
             ".png",
@@ -103,7 +104,7 @@ class ImageModality:
 
         return read(media, spec)
 
-    def encode(self, sample: NDArray[np.uint8]) -> bytes:
+    def encode(self, sample: NDArray[Any], spec: SampleSpec | None = None) -> bytes:
         """A lossless PNG of one uint8 sample (C, H, W)."""
         from motherlode.modality.image.normal import encode
 
@@ -129,11 +130,15 @@ class ImageModality:
 
         return augment(samples, policy, strength, rng)
 
-    def preview(self, samples: torch.Tensor, path: Path, *, columns: int = 0) -> None:
+    def preview(
+        self, samples: torch.Tensor, path: Path, *, columns: int = 0, spec: SampleSpec | None = None
+    ) -> Path:
         """A grid PNG."""
         from motherlode.modality.image.preview import grid
 
+        path = path.with_suffix(".png")
         grid(samples, path, columns)
+        return path
 
     def contact_sheet(
         self, media: Sequence[bytes], path: Path, *, captions: Sequence[str] = (), columns: int = 0
