@@ -190,7 +190,7 @@ def test_refuses_folders_that_do_not_fit(tmp_path: Path) -> None:
     weights = load_file(tmp_path / "model.safetensors")
     del weights["model.norm.weight"]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(RecipeError, match="lacks model.norm.weight"):
+    with pytest.raises(RecipeError, match=r"lacks model\.norm\.weight"):
         decoder.read(tmp_path, SPACE, LENGTH)
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(RecipeError, match="readable safetensors"):

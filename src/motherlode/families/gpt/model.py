@@ -71,7 +71,7 @@ class Gpt(Family):
 
     # ---------------------------------------------------------------------------------------------------- checkpoints
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The network's own, under transformers' names."""
         state: dict[str, Any] = self.network.state_dict(*args, **kwargs)
         return state
@@ -169,7 +169,5 @@ class Gpt(Family):
         losses = [look["heldout_nats"] for look in history if "heldout_nats" in look]
         if len(losses) < 4 or min(losses[-2:]) < min(losses) + _RISE_NATS:
             return []
-        return [
-            f"the held-out loss has risen by {losses[-1] - min(losses):.2f} nats a token from its lowest, "
-            f"{min(losses):.2f}: the model learns its data by heart; give it more data, fewer passes or a smaller size"
-        ]
+        risen = f"the held-out loss has risen by {losses[-1] - min(losses):.2f} nats a token from {min(losses):.2f}"
+        return [f"{risen}: the model learns its data by heart; give it more data, fewer passes or a smaller size"]

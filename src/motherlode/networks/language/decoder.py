@@ -4,8 +4,8 @@ The classes are `NanoChatForCausalLM` (rotary positions, normalised queries and 
 of its own) and `Qwen3ForCausalLM` (SwiGLU, gains on the norms), so whatever reads Hugging Face folders reads what they
 learn. Ours are the initial weights, attention within documents, and a loss without all logits.
 
-Initial weights are as in nanochat (Karpathy 2025): matrices uniform with variance 1 / fan-in, the projections that end a
-branch zero, so that every block begins as the identity; tokens normal(0, 1), the head normal(0, 0.001).
+Initial weights are as in nanochat (Karpathy 2025): matrices uniform with variance 1 / fan-in, the projections that end
+a branch zero, so that every block begins as the identity; tokens normal(0, 1), the head normal(0, 0.001).
 
 Shape legend: B batch, T tokens of a window, C width, V vocabulary.
 """
@@ -46,11 +46,9 @@ def build(architecture: Architecture, frame: Frame, space: TokenSpace, length: i
         length: tokens of a window; the model is made for no longer ones.
         seed: of the initial weights.
     """
-    from transformers import AutoModelForCausalLM
-
     config = configure(architecture, frame, space, length)
     with seeded(seed, "network"):
-        network = AutoModelForCausalLM.from_config(config, attn_implementation=attention.register())
+        network = _loader().from_config(config, attn_implementation=attention.register())
     network.config.architectures = [type(network).__name__]
     _initialise(network, seed)
     return network
@@ -110,13 +108,13 @@ def read(folder: Path, space: TokenSpace, length: int) -> Any:
         RecipeError: no such model, of an unknown kind, of other tokens, or made for shorter sequences.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     if not (folder / "config.json").is_file():
         raise RecipeError("a model to start from must be a Hugging Face folder", str(folder), "it holds config.json")
     _check(AutoConfig.from_pretrained(folder, local_files_only=True), folder, space, length)
     try:
-        network, found = AutoModelForCausalLM.from_pretrained(
+        network, found = _loader().from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
@@ -130,6 +128,12 @@ def read(folder: Path, space: TokenSpace, length: int) -> Any:
     if absent:
         raise RecipeError("a model's folder must hold all its weights", f"{folder} lacks {', '.join(absent[:6])}")
     return network
+
+
+def _loader() -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM
 
 
 def _check(config: Any, folder: Path, space: TokenSpace, length: int) -> None:

@@ -32,8 +32,8 @@ def chunked_cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """Σ wₙ (−log p(targetₙ) + z log² Zₙ), and −log p of each token.
 
-    With l = hidden · headᵀ + bias and a soft cap c, the logits are c·tanh(l / c) (Gemma 2, 2024); Z = Σ exp(logits), and
-    z log² Z keeps it near 1 (PaLM, 2022, with z = 1e-4).
+    With l = hidden · headᵀ + bias and a soft cap c, the logits are c·tanh(l / c) (Gemma 2, 2024); Z = Σ exp(logits),
+    and z log² Z keeps it near 1 (PaLM, 2022, with z = 1e-4).
 
     Args:
         hidden_NC: float; cast to autocast's precision where that is on.
