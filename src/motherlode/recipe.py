@@ -111,6 +111,7 @@ class TrainOptions(Strict):
     checkpoint_every: float = Field(0.1, gt=0, le=1, description="share of the budget between checkpoints")
     keep: int = Field(2, ge=1, description="checkpoints kept besides the best")
     histograms: bool = Field(False, description="write weight and gradient histograms to TensorBoard")
+    show: bool = Field(True, description="write samples at each look; off spares their time where runs are many")
 
     @field_validator("compile", mode="before")
     @classmethod

@@ -49,6 +49,7 @@ class TinyModality:
     """Enough of a modality: ranges, a preview and an augmentation."""
 
     name = "tiny"
+    stored = "media"
 
     def normalise(self, samples: Tensor) -> Tensor:
         return samples.float() / 127.5 - 1.0
@@ -60,11 +61,12 @@ class TinyModality:
         flip = torch.rand(len(samples), generator=rng) < 0.5 * strength
         return torch.where(flip.view(-1, 1, 1, 1), samples.flip(-1), samples)
 
-    def preview(self, samples: Tensor, path: Path, *, columns: int = 0) -> None:
+    def preview(self, samples: Tensor, path: Path, *, columns: int = 0, spec: SampleSpec | None = None) -> Path:
         from PIL import Image
 
         pixels = self.denormalise(samples[:, 0]).reshape(-1, samples.shape[-1]).numpy()
         Image.fromarray(pixels).save(path)
+        return path
 
 
 class TinyDataset:

@@ -158,8 +158,7 @@ class _Cache:
         self.num_rows = sum(shard["rows"] for shard in self.shards)
         content = json.dumps([dataset.id, split, spec.shape, self.shards], sort_keys=True)
         key = storage.hash_bytes(content.encode())[:12]
-        home = _writable(dataset.path / ".cache", dataset.id)
-        self.folder = home / f"{split}-{'x'.join(map(str, spec.shape))}-{key}"
+        self.folder = cache_home(dataset) / f"{split}-{'x'.join(map(str, spec.shape))}-{key}"
         self.path = self.folder / "samples.u8"
         self.facts = self.folder / "cache.json"
 
@@ -227,15 +226,16 @@ def _digest(piece: _Piece) -> str:
     return storage.hash_bytes(_stretch(piece, "r").data)
 
 
-def _writable(folder: Path, dataset_id: str) -> Path:
-    """`folder` where it can be written, else a folder of the user's cache."""
+def cache_home(dataset: Dataset) -> Path:
+    """Where what is made from a dataset lies: in its folder where that can be written, else in the user's cache."""
+    folder = dataset.path / ".cache"
     try:
         folder.mkdir(exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
     except OSError:
         pass
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motherlode" / dataset_id
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motherlode" / dataset.id
     home.mkdir(parents=True, exist_ok=True)
     return home
 

@@ -57,6 +57,8 @@ class Family(nn.Module, ABC):
     Options: ClassVar[type[Strict]]
     measures: ClassVar[tuple[str, ...]] = ()
     """Measures taken by `evaluate` when the recipe names none."""
+    loss_name: ClassVar[str] = ""
+    """What `heldout_loss` measures, e.g. "nats per token"; "" where a family has no such loss."""
 
     @classmethod
     @abstractmethod

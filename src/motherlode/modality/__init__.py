@@ -172,9 +172,7 @@ class Modality(Protocol):
         """
         ...
 
-    def preview(
-        self, samples: torch.Tensor, path: Path, *, columns: int = 0, spec: SampleSpec | None = None
-    ) -> Path:
+    def preview(self, samples: torch.Tensor, path: Path, *, columns: int = 0, spec: SampleSpec | None = None) -> Path:
         """Write normalised samples as one file a person can look at: a grid PNG of images, a page of texts.
 
         Args:

@@ -7,8 +7,9 @@ trace (but for the decoded samples, which the loader keeps beside the dataset).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motherlode import registry
@@ -22,8 +23,12 @@ from motherlode.training.loop import Engine, Feed, Setting
 if TYPE_CHECKING:
     from motherlode.data.dataset import Dataset
     from motherlode.data.loader import Loader
+    from motherlode.data.sequences import Sequences
 
-_NOT_IDENTITY = ("budget", "checkpoint_every", "keep", "histograms")
+TOKENIZER = "tokenizer"
+"""Folder of a run that holds its tokenizer."""
+_LOOK_WINDOWS = 16
+_NOT_IDENTITY = ("budget", "checkpoint_every", "keep", "histograms", "show")
 """Sections of `train` that do not decide the weights at a given step: a run may be continued with others."""
 
 
@@ -58,7 +63,15 @@ class Assembly:
         modality: Modality = registry.find("modality", dataset.modality)
         if len(dataset.split("train")) == 0:
             raise DatasetError("a dataset must have training samples", recipe.data.path, "prepare it from more data")
-        spec = dataset.spec(resolution=recipe.data.resolution, channels=recipe.data.channels)
+        if modality.stored == "text":
+            from motherlode.data.tokens import find_tokenizer
+
+            # Rank 0 trains the tokenizer, if it must be trained; the others find it.
+            ranks.lead(lambda: find_tokenizer(dataset, recipe.data) and None)
+            space = find_tokenizer(dataset, recipe.data).space()
+            spec = SampleSpec(modality.name, (recipe.data.length,), tokens=space)
+        else:
+            spec = dataset.spec(resolution=recipe.data.resolution, channels=recipe.data.channels)
         return cls(recipe, dataset, modality, spec, ranks)
 
     def build(self, setting: Setting) -> Family:
@@ -77,31 +90,53 @@ class Assembly:
         return self.recipe.family_options()
 
     @cached_property
-    def loader(self) -> Loader:
+    def loader(self) -> Loader | Sequences:
         """Batches of the training split."""
+        recipe, ranks = self.recipe, self.ranks
+        chosen: dict[str, Any] = {"num_samples": recipe.data.num_samples, "rank": ranks.rank, "world": ranks.world}
+        if self.spec.tokens is not None:
+            from motherlode.data.sequences import Sequences
+
+            chosen["weights"] = recipe.data.weights
+            return Sequences(self.dataset, "train", self.spec, seed=recipe.seed, batch=recipe.train.batch, **chosen)
         from motherlode.data.loader import Loader
 
-        return Loader(
-            self.dataset,
-            "train",
-            self.spec,
-            seed=self.recipe.seed,
-            batch=self.recipe.train.batch,
-            num_samples=self.recipe.data.num_samples,
-            rank=self.ranks.rank,
-            world=self.ranks.world,
-        )
+        return Loader(self.dataset, "train", self.spec, seed=recipe.seed, batch=recipe.train.batch, **chosen)
 
     @cached_property
-    def heldout(self) -> Loader | None:
+    def heldout(self) -> Loader | Sequences | None:
         """Batches of the held-out split, never sliced over ranks; None where it has fewer than two samples."""
+        num = len(self.dataset.split("heldout"))
+        if self.spec.tokens is not None:
+            from motherlode.data.sequences import Sequences
+
+            return Sequences(self.dataset, "heldout", self.spec, seed=0, batch=_LOOK_WINDOWS) if num else None
         from motherlode.data.loader import Loader
 
-        num = len(self.dataset.split("heldout"))
         if num < 2:
             return None
         batch = min(self.recipe.train.batch, num)
         return Loader(self.dataset, "heldout", self.spec, seed=self.recipe.seed, batch=batch)
+
+    @property
+    def portable_spec(self) -> SampleSpec:
+        """The spec as it is written into a run, whose folder holds a copy of the tokenizer."""
+        if self.spec.tokens is None:
+            return self.spec
+        return replace(self.spec, tokens=replace(self.spec.tokens, folder=TOKENIZER))
+
+    def files(self, family: Family) -> dict[str, bytes]:
+        """What a checkpoint holds besides weights and state: the family's own files, and the tokenizer's."""
+        return {**family.files(), **self.tokenizer_files}
+
+    @cached_property
+    def tokenizer_files(self) -> dict[str, bytes]:
+        """The files of the tokenizer by name; none where samples are no tokens."""
+        if self.spec.tokens is None:
+            return {}
+        from motherlode.modality.text.tokenizer_files import tokenizer_files
+
+        return tokenizer_files(Path(self.spec.tokens.folder))
 
     def feed(self, setting: Setting) -> Feed:
         """Training batches on the device."""
@@ -136,6 +171,11 @@ class Assembly:
         content["model"] = {"family": self.recipe.family, **self.options.model_dump(mode="json")}
         content["data"]["id"] = self.dataset.id
         del content["data"]["path"]
+        if self.spec.tokens is not None:
+            from motherlode.modality.text import tokenizer
+
+            # Where the tokenizer lies does not matter, what it does.
+            content["data"]["tokenizer"] = tokenizer.load(self.spec.tokens.folder).digest
         for name in _NOT_IDENTITY:
             del content["train"][name]
         return flatten(content)

@@ -1,5 +1,7 @@
 """Checkpoints: folders `checkpoints/step-N/` of two safetensors files, state.json and a manifest of hashes.
 
+A family may add files of its own (`config.json`, a tokenizer), which make the folder one that transformers loads.
+
 A folder is built aside, fsynced and renamed, so a kill at any instant leaves whole checkpoints only. Reading verifies
 every hash; a damaged checkpoint is set aside (`damaged-step-N`) with a warning and the one before is used. Position is
 all there is to resume: (step, draws), because every batch and every random number is a function of them. Nothing is
@@ -14,6 +16,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -61,9 +64,17 @@ def steps(checkpoints: Path) -> list[int]:
 
 
 def save(
-    checkpoints: Path, step: int, family: nn.Module, optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
+    checkpoints: Path,
+    step: int,
+    family: nn.Module,
+    optimizer: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Path:
     """Write a checkpoint, whole or not at all.
+
+    Args:
+        files: further files by name.
 
     Raises:
         StorageError: the disk is full or the folder not writable; earlier checkpoints are untouched.
@@ -73,6 +84,8 @@ def save(
         _write_tensors(folder / MODEL, family.state_dict())
         _write_tensors(folder / OPTIMIZER, optimizer)
         storage.write_json(folder / STATE, {**state, "step": step, "architecture": describe(family)})
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
     return target
 
 
@@ -86,7 +99,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         ready[name] = tensor.clone() if address in seen else tensor
         seen.add(address)
     try:
-        save_file(ready, path)
+        save_file(ready, path, metadata={"format": "pt"})
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else 0, str(error)) from error
@@ -178,6 +191,24 @@ def prune(checkpoints: Path, keep: int, best: int | None) -> None:
             except OSError as error:
                 raise storage.explain(error, checkpoints) from error
             shutil.rmtree(doomed, ignore_errors=True)
+
+
+def publish(run: Path, best: Path) -> None:
+    """Show the best checkpoint's weights and its further files in the run's own folder, which so loads as it does.
+
+    Weights are linked, not copied, where the disk can. Nothing is done for a family that has no further files.
+    """
+    further = [path for path in best.iterdir() if path.name not in (*_FILES, storage.MANIFEST)]
+    try:
+        for path in [*further, best / MODEL] if further else []:
+            with storage.atomic_path(run / path.name) as temporary:
+                temporary.unlink(missing_ok=True)
+                try:
+                    os.link(path, temporary)
+                except OSError:
+                    shutil.copyfile(path, temporary)
+    except OSError as error:
+        raise storage.explain(error, run) from error
 
 
 def sweep(folder: Path) -> None:

@@ -95,7 +95,10 @@ def count_flops(
 
 def _count_steps(family: Family, spec: SampleSpec, num: int, device: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     rng = torch_generator(0, "flops", num)
-    samples = (torch.rand(num, *spec.shape, generator=rng) * 2 - 1).to(device)
+    if spec.tokens is None:
+        samples = (torch.rand(num, *spec.shape, generator=rng) * 2 - 1).to(device)
+    else:
+        samples = torch.randint(spec.tokens.vocabulary, (num, *spec.shape), generator=rng).to(device)
     labels = (torch.arange(num) % spec.num_labels).to(device) if spec.num_labels else None
     batch = Batch(samples, labels, torch.arange(num, device=device))
     counts = [_count_step(family, step, batch, device) for step in range(2)]

@@ -25,7 +25,7 @@ from motherlode.training.cost import FlopTable
 from motherlode.training.loop import Engine
 from motherlode.training.monitor import Listener, Monitor, Progress
 from motherlode.training.schedule import rate_factor
-from motherlode.training.score import HeldoutScore
+from motherlode.training.score import Score
 
 FACTS = "run.json"
 CHECKPOINTS = "checkpoints"
@@ -67,7 +67,7 @@ class Driver:
         self.ranks = assembly.ranks
         self.total: int = facts["total_steps"]
         self.best: dict[str, Any] | None = None
-        self.score: HeldoutScore | None = None
+        self.score: Score | None = None
         self._monitor: Monitor | None = None
         self._warnings = guards.Warnings()
         self._started = started
@@ -151,6 +151,8 @@ class Driver:
         """Do what a process killed right after its last checkpoint left undone."""
         if self.ranks.leads:
             self._prune()
+            step = self.best["step"] if self.best else self.step
+            checkpoint.publish(self.folder, checkpoint.folder_of(self.folder / CHECKPOINTS, step))
         return "finished"
 
     def _advance(self, stop: guards.StopSignal) -> str:
@@ -214,14 +216,24 @@ class Driver:
         if self._monitor is None:
             return
         family = self.engine.family
-        if self.score is not None:
+        if self.score is not None and not self.facts["steps_fixed"]:
             start = time.perf_counter()
             self.score.best(family, 0)
             self._score_sec = time.perf_counter() - start
-        path = self._monitor.grid(
-            family, self.assembly.modality, seed=self.engine.seed, step=0, device=self.engine.setting.device
+        if self.train.show:
+            path = self._grid(self._monitor)
+            self.listener.event("sample", "samples before training", path)
+
+    def _grid(self, board: Monitor) -> Path:
+        engine, assembly = self.engine, self.assembly
+        return board.grid(
+            engine.family,
+            assembly.modality,
+            assembly.spec,
+            seed=engine.seed,
+            step=self.step,
+            device=engine.setting.device,
         )
-        self.listener.event("sample", "sample grid before training", path)
 
     def _look(self) -> None:
         start = time.perf_counter()
@@ -236,11 +248,10 @@ class Driver:
                 self._look_score = self.score.best(engine.family, self.step)
                 found |= self._look_score["scores"]
             self._monitor.log("look", self.step, found, seconds=round(self.seconds, 3))
-            path = self._monitor.grid(
-                engine.family, self.assembly.modality, seed=engine.seed, step=self.step, device=setting.device
-            )
+            if self.train.show:
+                path = self._grid(self._monitor)
+                self.listener.event("sample", f"samples of step {self.step}", path)
             self._monitor.histograms(engine.family, self.step)
-            self.listener.event("sample", f"sample grid of step {self.step}", path)
             fresh = self._warnings.new(engine.family.warnings(self._monitor.looks))
             self.facts["warnings"] = [*self.facts.get("warnings", []), *fresh]
             monitor.tell(self.listener, fresh)
@@ -295,9 +306,17 @@ class Driver:
             "recipe_digest": self.facts["recipe_digest"],
             "dataset": self.assembly.dataset.id,
         }
-        path = checkpoint.save(checkpoints, self.step, self.engine.family, self.engine.optimizer_state(), state)
+        path = checkpoint.save(
+            checkpoints,
+            self.step,
+            self.engine.family,
+            self.engine.optimizer_state(),
+            state,
+            self.assembly.files(self.engine.family),
+        )
         self._write_facts("running")
         self._prune()
+        checkpoint.publish(self.folder, checkpoint.folder_of(checkpoints, self.best["step"]) if self.best else path)
         self.listener.event("checkpoint", f"step {self.step} saved", path)
         room = guards.room_warning(self.folder, checkpoint.size_bytes(path))
         monitor.tell(self.listener, self._warnings.new(room))

@@ -20,7 +20,7 @@ from motherlode.training.assembly import Assembly
 from motherlode.training.cost import FlopTable
 from motherlode.training.loop import Engine, learnable_count
 from motherlode.training.precision import Decision
-from motherlode.training.score import HeldoutScore
+from motherlode.training.score import find_score
 
 _LEAST_STEPS, _MOST_STEPS = 5, 400
 _WARM_UP_STEPS = 3
@@ -149,22 +149,27 @@ def _overheads(assembly: Assembly, engine: Engine) -> tuple[float, float, int]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         board = monitor.Monitor(folder, 0)
-        score = HeldoutScore.where_possible(
-            assembly.heldout, assembly.modality, assembly.spec, seed=engine.seed, setting=setting
-        )
+        score = find_score(assembly, engine.family, setting)
         look_sec = math.inf
         for _ in range(2):
             start = time.perf_counter()
             batches = assembly.look_batches(setting, 1)
             if batches is not None:
                 monitor.inspect(engine.family, 1, *batches)
-            board.grid(engine.family, assembly.modality, seed=engine.seed, step=1, device=setting.device)
+            board.grid(engine.family, assembly.modality, assembly.spec, seed=engine.seed, step=1, device=setting.device)
             look_sec = min(look_sec, time.perf_counter() - start)
         board.close()
         start = time.perf_counter()
         if score is not None:
             score.best(engine.family, 1)
-        path = checkpoint.save(folder / "checkpoints", 1, engine.family, engine.optimizer_state(), {})
+        path = checkpoint.save(
+            folder / "checkpoints",
+            1,
+            engine.family,
+            engine.optimizer_state(),
+            {},
+            assembly.files(engine.family),
+        )
         return look_sec, time.perf_counter() - start, checkpoint.size_bytes(path)
 
 

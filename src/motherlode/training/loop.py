@@ -28,7 +28,7 @@ from motherlode.training import guards
 from motherlode.training.distributed import ALONE, Ranks, share_of_batch
 from motherlode.training.optimizers import TurnOptimizer, embedding_names
 
-Draw = tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.int64]]
+Draw = tuple[NDArray[Any], NDArray[np.int64] | None, NDArray[np.int64]]
 _SLOW_DRAW_SEC = 5e-4
 
 
@@ -36,7 +36,7 @@ class Draws(Protocol):
     """What the loop needs of a loader: batch number `index`, a pure function of it."""
 
     def draw(self, index: int) -> Draw:
-        """Samples uint8 (B, *shape), labels (B,) or None, rows (B,)."""
+        """Samples uint8 (B, *shape) or token ids int32 (B, T), labels (B,) or None, rows (B,)."""
         ...
 
 

@@ -18,7 +18,7 @@ import torch
 
 from motherlode import storage
 from motherlode.families import Batch, Family
-from motherlode.modality import Modality
+from motherlode.modality import Modality, SampleSpec
 from motherlode.randomness import torch_generator
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples"
 BOARD = "tensorboard"
 GRID_SAMPLES = 64
+PAGE_SAMPLES = 4
 _MOST_LINES = 1000
 
 Event = Literal["note", "warning", "resumed", "sample", "checkpoint", "stopped", "finished"]
@@ -135,13 +136,13 @@ class Monitor:
         if kind == "look":
             self.looks.append(numbers(line))
 
-    def grid(self, family: Family, modality: Modality, *, seed: int, step: int, device: str) -> Path:
-        """Write `samples/step-N.png`: the same noise at every step, so that one sees the model learn."""
+    def grid(self, family: Family, modality: Modality, spec: SampleSpec, *, seed: int, step: int, device: str) -> Path:
+        """Write `samples/step-N.png` (or a page of texts): the same noise at every step, so one sees it learn."""
         rng = torch_generator(seed, "grid", device=device)
-        samples = family.sample(GRID_SAMPLES, rng=rng)
+        samples = family.sample(GRID_SAMPLES if spec.tokens is None else PAGE_SAMPLES, rng=rng)
         path = self.folder / SAMPLES / f"step-{step}.png"
         path.parent.mkdir(exist_ok=True)
-        modality.preview(samples, path)
+        path = modality.preview(samples, path, spec=spec)
         self._show(path, step)
         return path
 
@@ -149,7 +150,9 @@ class Monitor:
         import numpy as np
         from PIL import Image
 
-        if path.suffix == ".png" and path.exists():
+        if path.suffix == ".txt":
+            self.board.add_text("samples", f"```\n{path.read_text(encoding='utf-8')}\n```", step)
+        elif path.suffix == ".png":
             with Image.open(path) as image:
                 self.board.add_image("samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +24,14 @@ from motherlode.families import Family
 from motherlode.modality import Modality, SampleSpec
 from motherlode.recipe import Recipe
 from motherlode.training import checkpoint, cost, distributed, monitor, precision
-from motherlode.training.assembly import Assembly
+from motherlode.training.assembly import TOKENIZER, Assembly
 from motherlode.training.checkpoint import differences
 from motherlode.training.cost import FlopTable
 from motherlode.training.driver import CHECKPOINTS, FACTS, Driver, now
 from motherlode.training.loop import Setting, learnable_count
 from motherlode.training.monitor import Listener, Silent
 from motherlode.training.precision import Decision
-from motherlode.training.score import HeldoutScore
+from motherlode.training.score import find_score
 
 if TYPE_CHECKING:
     from motherlode.data.dataset import Dataset
@@ -97,8 +97,7 @@ class Run:
     @property
     def spec(self) -> SampleSpec:
         """The shape of its samples."""
-        spec = self.facts["spec"]
-        return SampleSpec(spec["modality"], tuple(spec["shape"]), spec["num_labels"])
+        return SampleSpec.from_dict(self.facts["spec"], self.path)
 
     @property
     def modality(self) -> Modality:
@@ -166,7 +165,7 @@ class Run:
         return family.to(device)
 
 
-def train(recipe: Recipe, *, progress: Listener | None = None) -> Run:
+def train(recipe: Recipe, *, start: Path | None = None, progress: Listener | None = None) -> Run:
     """Train a recipe to the end of its budget, resuming by itself.
 
     The run's folder is `recipe.folder`. SIGINT and SIGTERM finish the step, save and return with status "stopped".
@@ -174,10 +173,13 @@ def train(recipe: Recipe, *, progress: Listener | None = None) -> Run:
 
     Args:
         recipe: what to train.
+        start: folder of a checkpoint to begin from instead of step 0, of a run that was the same so far but for its
+            schedule: many lengths of training can then share one stretch at a constant rate (Hägele et al. 2024, arXiv
+            2405.18392). Position, samples, operations and seconds count from that run's beginning.
         progress: follows the training.
 
     Raises:
-        TrainingError: the folder holds another run, or the recipe cannot be trained.
+        TrainingError: the folder holds another run, or the recipe cannot be trained, or cannot begin from `start`.
         DivergedError: a loss or gradient became non-finite; the last good checkpoint stays.
         LockedError: another process is training this run.
     """
@@ -189,7 +191,7 @@ def train(recipe: Recipe, *, progress: Listener | None = None) -> Run:
         assembly = Assembly.of(recipe, ranks)
         with ExitStack() as held:
             ranks.lead(lambda: _take(recipe.folder, held))
-            _train(assembly, listener)
+            _train(assembly, listener, start)
         return Run.open(recipe.folder)
     finally:
         torch.random.set_rng_state(ambient)
@@ -201,7 +203,7 @@ def _take(folder: Path, held: ExitStack) -> None:
     checkpoint.sweep(folder)
 
 
-def _train(assembly: Assembly, listener: Listener) -> None:
+def _train(assembly: Assembly, listener: Listener, start: Path | None) -> None:
     recipe, ranks, folder = assembly.recipe, assembly.ranks, assembly.recipe.folder
     facts = ranks.lead(lambda: _existing_facts(assembly))
     started = time.perf_counter()
@@ -215,9 +217,15 @@ def _train(assembly: Assembly, listener: Listener) -> None:
             listener.event("finished", f"already finished: {saved.step} steps", recipe.folder)
             return
         facts |= {} if saved else {"step": 0, "draws": 0, "samples": 0}
+    if saved is None and start is not None:
+        saved = _begun(assembly, start, facts)
     decision = Decision.from_dict(facts["decision"])
     facts["recipe_digest"] = recipe.digest()
     if ranks.leads:
+        if assembly.tokenizer_files:
+            (folder / TOKENIZER).mkdir(exist_ok=True)
+        for name, content in assembly.tokenizer_files.items():
+            storage.write_text(folder / TOKENIZER / name, content.decode())
         _resolved(recipe, decision.setting).save(folder / RECIPE)
         storage.write_json(folder / FACTS, facts)
     with decision.setting.pool():
@@ -234,9 +242,7 @@ def _driver(assembly: Assembly, setting: Setting, facts: dict[str, Any], listene
     engine = assembly.engine(setting)
     driver = Driver(assembly, engine, assembly.recipe.folder, facts, flops, listener, started)
     if assembly.ranks.leads:
-        driver.score = HeldoutScore.where_possible(
-            assembly.heldout, assembly.modality, assembly.spec, seed=engine.seed, setting=setting
-        )
+        driver.score = find_score(assembly, engine.family, setting)
     return driver
 
 
@@ -310,7 +316,7 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
         "dataset_path": recipe.data.path,
         "train_samples": len(assembly.loader),
         "labels": list(assembly.dataset.labels),
-        "spec": asdict(assembly.spec),
+        "spec": asdict(assembly.portable_spec),
         "parameters": sum(parameter.numel() for parameter in family.parameters()),
         "learnable_parameters": learnable_count(family),
         "device": decision.setting.device,
@@ -364,6 +370,31 @@ def _saved(assembly: Assembly, listener: Listener) -> checkpoint.Checkpoint | No
     if step is None or found:
         return found[0] if found else None
     return checkpoint.read(checkpoint.folder_of(checkpoints, step))
+
+
+def _begun(assembly: Assembly, start: Path, facts: dict[str, Any]) -> checkpoint.Checkpoint:
+    """Another run's checkpoint as this run's own beginning; `facts` take note of it.
+
+    Raises:
+        CorruptError: the checkpoint is damaged.
+        TrainingError: that run differs in more than its schedule, or has gone beyond this one's end.
+    """
+    saved = checkpoint.read(start)
+    checkpoint.check_identity(
+        {"identity": _unscheduled(saved.state["identity"])}, _unscheduled(assembly.identity), str(start)
+    )
+    if saved.step >= facts["total_steps"]:
+        raise TrainingError(
+            "a run must end after the checkpoint that it begins from",
+            f"step {saved.step} of {start}, {facts['total_steps']} steps in all",
+            "begin from an earlier checkpoint, or give a larger budget",
+        )
+    facts["started_from"] = {"path": str(start), "step": saved.step, "seconds": saved.state["seconds"]}
+    return replace(saved, state={**saved.state, "identity": assembly.identity, "best": None})
+
+
+def _unscheduled(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in identity.items() if not key.startswith("train.schedule.")}
 
 
 def _resolved(recipe: Recipe, setting: Setting) -> Recipe:

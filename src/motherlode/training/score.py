@@ -1,34 +1,40 @@
 """A quick held-out score, taken with each checkpoint, that chooses the best one and which weights (averaged or raw).
 
-The Fréchet distance between 256 generated and 256 held-out samples in the features of a small convolutional network
-with fixed random weights: nothing to download, any number of dimensions. It orders checkpoints, it is not a result:
-over 20 states of a DCGAN (10 checkpoints, averaged and raw) its rank correlation with `frechet[efficientnet-lite0]` was
-0.78, among averaged ones 1.00, and both named the same best. Numbers to quote come from `evaluate`, whose choice of
-weights overrules this one.
+Where a family has a held-out loss, that loss over the same 256 samples or so each time. Elsewhere the Fréchet distance
+between 256 generated and 256 held-out samples in the features of a small convolutional network with fixed random
+weights: nothing to download, any number of dimensions. It orders checkpoints, it is not a result: over 20 states of a
+DCGAN (10 checkpoints, averaged and raw) its rank correlation with `frechet[efficientnet-lite0]` was 0.78, among the
+averaged 1.00, and both named the same best. Numbers to quote come from `evaluate`, whose choice of weights overrules
+this one.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motherlode.families import Family
+from motherlode.families import Batch, Family
 from motherlode.modality import Modality, SampleSpec
+from motherlode.networks.blocks import evaluating
 from motherlode.randomness import torch_generator
-from motherlode.training.loop import Setting
+from motherlode.training.loop import Feed, Setting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from motherlode.data.loader import Loader
+    from motherlode.data.sequences import Sequences
+    from motherlode.training.assembly import Assembly
 
 MEASURE = "frechet[random-convolutions]"
 _NUM_SAMPLES = 256
+_LOSS_SAMPLES = 256
 _LEAST_SAMPLES = 64
 _WIDTHS = (24, 48, 64)
 _NUM_FEATURES = 64
@@ -71,6 +77,59 @@ class RandomConvolutions(nn.Module):
         return torch.cat(features, 1) @ self.get_buffer("mix")
 
 
+class Score(Protocol):
+    """Finds the best of a family's weights."""
+
+    def best(self, family: Family, step: int) -> dict[str, Any]:
+        """The variant with the lowest score, and all scores: {step, variant, score, measure, scores}."""
+        ...
+
+
+def find_score(assembly: Assembly, family: Family, setting: Setting) -> Score | None:
+    """The score for a family: its held-out loss where it has one, else a distance of samples; None without data."""
+    heldout = assembly.heldout
+    if heldout is None:
+        return None
+    if family.loss_name:
+        feed = Feed(heldout, assembly.modality, setting, augment=(), seed=0, rank=0)
+        num_batches = max(1, min(_LOSS_SAMPLES, len(heldout)) // heldout.batch)
+        return HeldoutLoss([feed.batch(index) for index in range(num_batches)], setting, seed=assembly.recipe.seed)
+    return HeldoutScore.where_possible(
+        heldout, assembly.modality, assembly.spec, seed=assembly.recipe.seed, setting=setting
+    )
+
+
+class HeldoutLoss:
+    """A family's own loss on the same held-out batches each time, in the precision of training.
+
+    Args:
+        batches: on the device.
+        setting: how they are computed.
+        seed: of whatever is random in the loss.
+    """
+
+    def __init__(self, batches: Sequence[Batch], setting: Setting, *, seed: int) -> None:
+        self.batches, self.setting, self.seed = batches, setting, seed
+
+    @torch.no_grad()
+    def best(self, family: Family, step: int) -> dict[str, Any]:
+        """See `Score.best`; the variant is the family's first."""
+        total = 0.0
+        with evaluating(family), self.setting.autocast():
+            for index, batch in enumerate(self.batches):
+                rng = torch_generator(self.seed, "heldout loss", index, device=self.setting.device)
+                loss = family.heldout_loss(batch, rng)
+                total += math.nan if loss is None else float(loss)
+        score = total / len(self.batches)
+        return {
+            "step": step,
+            "variant": family.variants[0],
+            "score": score,
+            "measure": family.loss_name,
+            "scores": {"heldout/loss": score},
+        }
+
+
 class HeldoutScore:
     """Scores the variants of a family against held-out samples.
 
@@ -82,7 +141,9 @@ class HeldoutScore:
         setting: where and how samples are made: in the precision of training, which is 2.5 times as fast in bf16.
     """
 
-    def __init__(self, heldout: Loader, modality: Modality, spec: SampleSpec, *, seed: int, setting: Setting) -> None:
+    def __init__(
+        self, heldout: Loader | Sequences, modality: Modality, spec: SampleSpec, *, seed: int, setting: Setting
+    ) -> None:
         from motherlode.measures.frechet import frechet_distance
 
         self.num = min(_NUM_SAMPLES, len(heldout))
@@ -97,7 +158,7 @@ class HeldoutScore:
 
     @classmethod
     def where_possible(
-        cls, heldout: Loader | None, modality: Modality, spec: SampleSpec, *, seed: int, setting: Setting
+        cls, heldout: Loader | Sequences | None, modality: Modality, spec: SampleSpec, *, seed: int, setting: Setting
     ) -> HeldoutScore | None:
         """A score, or None where there are fewer than 64 held-out samples or they have no spatial dimension."""
         if heldout is None or len(heldout) < _LEAST_SAMPLES or not 2 <= len(spec.shape) <= 4:
