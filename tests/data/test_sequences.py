@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,5 +127,5 @@ def test_bad_requests_say_what_to_do(dataset: Dataset, spec: SampleSpec) -> None
     with pytest.raises(DatasetError, match="evenly"):
         open_with(world=3)
     long = SampleSpec("text", (100_000,), tokens=spec.tokens)
-    with pytest.raises(DatasetError, match="lower data.length"):
+    with pytest.raises(DatasetError, match=r"lower data\.length"):
         Sequences(dataset, "train", long, seed=0, batch=1)

@@ -19,7 +19,8 @@ import pytest
 
 from motherlode import registry
 from motherlode.data import source as sources
-from motherlode.data.readers import Job, Row, read
+from motherlode.data.raw import Job, Row
+from motherlode.data.readers import read
 from motherlode.data.source import Partition, SourceLike, SourceOptions, plan
 from motherlode.errors import SourceError
 

@@ -1,4 +1,4 @@
-"""Packing: every document whole and in order, the same bytes whatever was interrupted, and a refusal of bad tokenizers."""
+"""Packing: documents whole and in order, the same bytes whatever was interrupted, a refusal of bad tokenizers."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_vocabulary_must_be_one_the_text_can_fill(dataset: Dataset) -> None:
 
 
 def test_no_tokenizer_and_a_broken_one_are_told_apart(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="must hold tokenizer.json"):
+    with pytest.raises(DatasetError, match=r"must hold tokenizer\.json"):
         tokens.find_tokenizer(dataset, options(dataset, tokenizer=str(tmp_path)))
     (tmp_path / "tokenizer.json").write_text('{"model": 3}')
     with pytest.raises(DatasetError, match="must be readable"):

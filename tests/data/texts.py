@@ -13,7 +13,29 @@ from motherlode.data.dataset import FACTS, FORMAT, Dataset
 from motherlode.data.step import SPLITS
 from motherlode.data.write import file_facts
 
-WORDS = "the lode runs deep beneath a hill of grey stone and every miner who digs there finds a little more ore".split()
+WORDS = [
+    "the",
+    "lode",
+    "runs",
+    "deep",
+    "beneath",
+    "a",
+    "hill",
+    "of",
+    "grey",
+    "stone",
+    "and",
+    "every",
+    "miner",
+    "who",
+    "digs",
+    "there",
+    "finds",
+    "a",
+    "little",
+    "more",
+    "ore",
+]
 
 
 def prose(number: int, num_words: int) -> str:
