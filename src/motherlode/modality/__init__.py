@@ -113,6 +113,12 @@ class Modality(Protocol):
     """Alterations after which a sample still is what it was: what `prepare` makes altered copies with by default."""
     similar: float
     """Least similarity (0..1) of verified near-duplicates."""
+    reasons: Mapping[str, str]
+    """Every reason `examine` has to drop a sample, and what it means to a person."""
+    outliers: bool
+    """Whether `features` tell enough for outliers and label errors to be looked for unasked."""
+    max_bytes: int
+    """Samples above this are dropped unread, unless the user sets a limit."""
 
     def examine(self, media: Sequence[bytes], options: Any) -> Examination:
         """Check, normalise and fingerprint samples. Never raises for a bad sample: it gives it a reason."""

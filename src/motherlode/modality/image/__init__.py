@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.modality import Examination, SampleSpec
-from motherlode.modality.image.options import Clean
+from motherlode.modality.image.options import REASONS, Clean
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +51,9 @@ class ImageModality:
     augmentations = ("flip", "rotate", "crop", "brightness", "contrast")
     max_bits = 11
     similar = 0.925
+    reasons = REASONS
+    outliers = True
+    max_bytes = 256 << 20
 
     def examine(self, media: Sequence[bytes], options: Clean) -> Examination:
         """Check, normalise, measure and fingerprint picture files."""

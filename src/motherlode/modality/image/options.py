@@ -15,6 +15,22 @@ from motherlode.recipe import Strict
 PILLOW_REFUSES_ABOVE = 178_956_970
 """Pixels above which Pillow raises whatever we ask; the largest `max_pixels` that makes sense."""
 
+REASONS: dict[str, str] = {
+    "empty": "a file of no bytes",
+    "unknown_format": "not a file of a kind that can be read",
+    "undecodable": "damaged, or not what it says it is",
+    "truncated": "ends too early",
+    "decompression_bomb": "its header asks for far too many pixels; never decoded",
+    "too_small": "smaller than the least side",
+    "extreme_aspect": "much longer than wide, or wider than long",
+    "near_constant": "nothing on it",
+    "blurred": "without sharp edges",
+    "underexposed": "almost black",
+    "overexposed": "almost white",
+    "near_duplicate": "the same picture resized, recompressed, cropped, mirrored or brightened",
+}
+"""Every reason for which a picture is dropped, and what it means to a person."""
+
 
 class Clean(Strict):
     """The section `clean` of `prepare` for images."""
