@@ -109,6 +109,24 @@ def isoquant_map(plan: Plan) -> str:
     return picture.svg()
 
 
+def law_map(law: Law) -> str:
+    """Quality over unique data and compute, over what the pilots cover and a little beyond; no prices."""
+    runs = law.runs
+    room = 2.5
+    u_range = (float(runs.U.min()) / room, float(runs.U.max()) * room)
+    c_range = (float(runs.flops.min()) / room, float(runs.flops.max()) * room)
+    picture = Picture.framed(
+        "best quality over unique data and compute", u_range, c_range, size=(760, 460), log_x=True, log_y=True,
+        margins=(16, 16, 48, 72),
+    )  # fmt: skip
+    owned, spent = np.geomspace(*u_range, _MAP), np.geomspace(*c_range, _MAP)
+    grid = value(law, np.tile(owned, _MAP), np.repeat(spent, _MAP), draws=0).log_loss
+    _fill(picture, owned, spent, np.exp(grid).reshape(_MAP, _MAP))
+    _pilot_box(picture, runs, u_range, c_range)
+    picture.axes("unique samples owned", "training compute, FLOPs", amount, _power, grid=False)
+    return picture.svg()
+
+
 def _fill(picture: Picture, owned: Floats, spent: Floats, losses: Floats) -> None:
     xs, ys = [picture.x(float(u)) for u in owned], [picture.y(float(c)) for c in spent]
     levels = levels_of(losses, NUM_SHADES - 1)

@@ -22,16 +22,7 @@ _HEADLINES = {
 
 def render(plan: Plan) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("motherlode.studies"),
-        autoescape=select_autoescape(("html", "j2")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("plan.html.j2").render(
+    return template("plan.html.j2").render(
         headline=_headline(plan),
         sentence=plan.sentence,
         votes=pictures.probability_bar(plan),
@@ -47,6 +38,20 @@ def render(plan: Plan) -> str:
         warnings=plan.warnings,
         method=_method(plan),
     )
+
+
+def template(name: str) -> Any:
+    """One of the studies' page templates; a variable that is not given is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=PackageLoader("motherlode.studies"),
+        autoescape=select_autoescape(("html", "j2")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def _headline(plan: Plan) -> str:

@@ -1,0 +1,148 @@
+"""Makes a study's `report.html`: what was measured, the law through it, what it foretold, every cell, what is amiss.
+
+One file without script or network, like a plan's. It stands without a law as well: then it says what the cells lack.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from motherlode.studies import pictures
+from motherlode.studies.backtest import holdout
+from motherlode.studies.laws import find_form
+from motherlode.studies.report import template
+from motherlode.studies.runner import FINISHED, Record
+from motherlode.studies.words import amount
+
+if TYPE_CHECKING:
+    from motherlode.studies.law import Law
+    from motherlode.studies.study import Study
+
+_HELD = 0.1
+
+
+def render(study: Study) -> str:
+    """The page as text."""
+    law = study.law
+    seen = law is not None and law.sees_unique and law.runs.has_unique
+    return template("study.html.j2").render(
+        title=study.options.name,
+        lead=_lead(study),
+        tiles=_tiles(study),
+        why_no_law=study.why_no_law,
+        facets=pictures.pilots_and_curves(law) if law is not None else [],
+        map=pictures.law_map(law) if law is not None and seen else "",
+        held_back=pictures.held_back(law) if law is not None else None,
+        treatments=_treatments(study),
+        cells=[_row(record, study.unit) for record in study.records],
+        amiss=[_amiss(record) for record in study.records if record["status"] != FINISHED],
+        warnings=[*study.facts.get("warnings", []), *(law.warnings if law is not None else [])],
+        method=_method(law) if law is not None else [],
+    )
+
+
+def _lead(study: Study) -> str:
+    counts = study.counts()
+    whole = len(study.facts["cells"])
+    text = f"{counts[FINISHED]} of {whole} cells finished"
+    bad = len(study.records) - counts[FINISHED]
+    text += f", {bad} failed" if bad else ""
+    text += "" if study.complete else "; the study was stopped and goes on where it stands"
+    law = study.law
+    if law is None:
+        return f"{text}. There is no law yet."
+    finished = [record for record in study.records if record["status"] == FINISHED]
+    best = min(finished, key=lambda record: float(record["loss"]))
+    return (
+        f"{text}. The best reached {best['loss']:.4g} with {amount(best['N'])} parameters, {amount(best['U'])} unique "
+        f"{study.unit} and {best['D'] / best['U']:.3g} passes."
+    )
+
+
+def _tiles(study: Study) -> list[dict[str, str]]:
+    paid = sum(record.get("paid_seconds", 0.0) for record in study.records)
+    naive = study.facts["naive_flops"]
+    tiles = [
+        {"title": "measured by", "value": study.measure, "detail": "at the end of each run, on held-out data"},
+        {"title": "time spent", "value": f"{paid / 60:.1f} min", "detail": "of training, trunks included, one thread"},
+        {
+            "title": "operations",
+            "value": f"{study.facts['flops'] / naive:.0%} of naive",
+            "detail": f"{naive:.3g} FLOP would train each cell from scratch",
+        },
+    ]
+    law = study.law
+    if law is not None:
+        epochs = law.runs.epochs
+        tiles.append(
+            {"title": "passes", "value": f"{epochs.min():.3g} to {epochs.max():.3g}", "detail": "over the unique data"}
+        )
+        score = holdout(law.runs, _HELD)
+        if score is not None:
+            tiles.append(
+                {
+                    "title": "foretold the largest",
+                    "value": f"{score.error:.1%} median error",
+                    "detail": f"{score.coverage:.0%} of {score.num_held} cells inside the 90 % interval of a law "
+                    f"fitted to the {score.num_pilots} at most a tenth of the top compute",
+                }
+            )
+    return tiles
+
+
+def _treatments(study: Study) -> list[dict[str, str]]:
+    law = study.law
+    if law is None:
+        return []
+    return [
+        {
+            "name": name,
+            "data": f"{data:.3g}x",
+            "level": f"{level - 1:+.1%}",
+            "range": ", ".join(
+                f"{low:.3g} to {high:.3g}"
+                for key in (f"data[{name}]",)
+                if key in law.intervals
+                for low, high in [law.intervals[key]]
+            ),
+        }
+        for name, (data, level) in law.treatment_effects().items()
+    ]
+
+
+def _row(record: Record, unit: str) -> dict[str, str]:
+    loss = record["loss"]
+    return {
+        "treatment": record["treatment"],
+        "size": f"{record['size']} ({amount(record['N'])})",
+        "unique": f"{amount(record['U'])} {unit}",
+        "passes": f"{record['D'] / record['U']:.3g}",
+        "seed": str(record["seed"]),
+        "compute": f"{record['compute']:.3g}",
+        "loss": record["status"] if loss is None else f"{loss:.5g}",
+    }
+
+
+def _amiss(record: Record) -> str:
+    return (
+        f"{record['treatment']}, {record['size']}, {record['unique']} rows, {record['steps']} steps, seed "
+        f"{record['seed']}: {record['status']}: {record.get('error', '')}"
+    )
+
+
+def _method(law: Law) -> list[tuple[str, Any]]:
+    doubt = law.discrepancy
+    rows: list[tuple[str, Any]] = [
+        (
+            "error of the law",
+            f"{doubt.noise:.1%} noise a run, {doubt.local:.1%} in a step between neighbours, {doubt.rate:.1%} a "
+            f"decade beyond the cells" + ("" if doubt.calibrated else " (assumed)"),
+        )
+    ]
+    for member in law.members:
+        form = find_form(member.form)
+        values = ", ".join(f"{name} {number:.4g}" for name, number in member.natural.items())
+        rows.append(
+            (f"{member.form} ({member.near:.0%} between cells, {member.far:.0%} beyond)", f"{form.equation}: {values}")
+        )
+    return rows
