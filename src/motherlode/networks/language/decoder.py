@@ -19,10 +19,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from motherlode.errors import RecipeError
 from motherlode.modality import TokenSpace
 from motherlode.networks.blocks import seeded
 from motherlode.networks.language import attention
+from motherlode.networks.language import folder as folders
 from motherlode.networks.language.loss import chunked_cross_entropy
 from motherlode.networks.language.sizes import Frame, rounded_up
 from motherlode.networks.shapes import Int
@@ -97,83 +97,21 @@ def _initialise(network: nn.Module, seed: int) -> None:
 
 
 def read(folder: Path, space: TokenSpace, length: int) -> Any:
-    """The causal language model in a Hugging Face folder, in float32; nothing is unpickled, no code of its is run.
-
-    Args:
-        folder: holds `config.json` and safetensors.
-        space: the tokens of the data; a `tokenizer.json` in the folder must be that of the data.
-        length: tokens of the data's windows.
-
-    Raises:
-        RecipeError: no such model, of an unknown kind, of other tokens, or made for shorter sequences.
-    """
-    from safetensors import SafetensorError
-    from transformers import AutoConfig
-
-    if not (folder / "config.json").is_file():
-        raise RecipeError("a model to start from must be a Hugging Face folder", str(folder), "it holds config.json")
-    _check(AutoConfig.from_pretrained(folder, local_files_only=True), folder, space, length)
-    try:
-        network, found = _loader().from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            attn_implementation=attention.register(),
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RecipeError("a model's weights must be readable safetensors", str(folder), str(error)) from error
-    absent = sorted(found["missing_keys"])
-    if absent:
-        raise RecipeError("a model's folder must hold all its weights", f"{folder} lacks {', '.join(absent[:6])}")
-    return network
+    """The causal language model in a Hugging Face folder; see `folder.read`."""
+    return folders.read(
+        folder,
+        space,
+        length,
+        loader="AutoModelForCausalLM",
+        kinds=_KINDS,
+        purpose="a causal language model with full attention",
+    )
 
 
 def _loader() -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM
-
-
-def _check(config: Any, folder: Path, space: TokenSpace, length: int) -> None:
-    if config.model_type not in _KINDS or getattr(config, "use_sliding_window", False):
-        raise RecipeError(
-            "a GPT starts from a causal language model with full attention",
-            f"{folder}: {config.model_type}",
-            f"its config.json must say one of: {', '.join(_KINDS)}",
-        )
-    if length > config.max_position_embeddings:
-        raise RecipeError(
-            "windows must not be longer than the model was made for",
-            f"data.length {length}, {folder}: {config.max_position_embeddings}",
-            f"use data.length: {config.max_position_embeddings} or less",
-        )
-    theirs, ours = folder / "tokenizer.json", Path(space.folder) / "tokenizer.json"
-    same = theirs.is_file() and _vocabulary(theirs) == _vocabulary(ours)
-    if theirs.is_file() and not same:
-        raise RecipeError(
-            "a model must start with the tokenizer it was trained with",
-            f"{theirs} differs from the data's {ours}",
-            f"use data.tokenizer: {folder}",
-        )
-    fits = (
-        config.vocab_size >= space.vocabulary if same else rounded_up(config.vocab_size) == rounded_up(space.vocabulary)
-    )
-    if not fits:
-        raise RecipeError(
-            "a model's vocabulary must be the data's",
-            f"{folder}: {config.vocab_size} tokens, data: {space.vocabulary}",
-            "use the tokenizer the model was trained with: data.tokenizer",
-        )
-
-
-def _vocabulary(path: Path) -> dict[str, int]:
-    """Token → id of a `tokenizer.json`."""
-    from tokenizers import Tokenizer
-
-    found: dict[str, int] = Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
-    return found
 
 
 class CausalNetwork(nn.Module):
