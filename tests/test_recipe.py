@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_the_digest_names_what_decides_the_weights() -> None:
         (minimal(model={"family": "gan", "los": "hinge"}), "`model.los`", "did you mean `loss`"),
         (minimal(model={"family": "gan", "penalty": {"gradiant": 1}}), "`model.penalty.gradiant`", "`gradient`"),
         (minimal(model={"family": "gan", "r1": 1}), "`model.r1`", "`r1` belongs at `model.penalty.r1`"),
-        (minimal(xyzzy=1), "`xyzzy`", "known here: data, evaluate, model, name"),
+        (minimal(xyzzy=1), "`xyzzy`", "known here: data, evaluate, generate, model"),
     ],
 )
 def test_an_unknown_key_is_named_with_its_place_and_a_remedy(
@@ -156,3 +157,30 @@ def test_a_change_that_cannot_be_made_says_why(tmp_path: Path, change: str, word
     with pytest.raises(RecipeError) as caught:
         Recipe.load(write(tmp_path, minimal()), [change])
     assert words in caught.value.invariant
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"temperature": -0.1}, "greater than or equal to 0"),
+        ({"top_p": 0}, "greater than 0"),
+        ({"top_k": 1.5}, "`generate.top_k`"),
+        ({"max_tokens": 0}, "`generate.max_tokens`"),
+        ({"stop": [3]}, "`generate.stop.0`"),
+        ({"stop": [""]}, "`generate.stop.0`"),
+        ({"stop": {"a": 1}}, "`generate.stop`"),
+        ({"template": "poem"}, "template must hold {prompt}"),
+        ({"template": "pome", "templates": {"poem": "{prompt}"}}, "name one of: poem"),
+        ({"templates": {"poem": "Title"}}, "templates.poem must hold {prompt}"),
+    ],
+)
+def test_how_to_write_is_checked(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(words)):
+        parse(Recipe, minimal(generate=changes))
+
+
+def test_how_to_write_decides_no_weights_and_one_stop_is_enough() -> None:
+    plain, other = (parse(Recipe, minimal(generate=section)) for section in ({}, {"stop": "\n\n", "temperature": 0}))
+    assert plain.digest() == other.digest()
+    assert other.generate.stop == ("\n\n",)
+    assert parse(Recipe, minimal(generate={"templates": {"a": "A {prompt}"}, "template": "a"})).generate.template == "a"

@@ -19,6 +19,8 @@ from motherlode import registry, schema, storage
 from motherlode.errors import RecipeError
 
 Model = TypeVar("Model", bound="Strict")
+PROMPT = "{prompt}"
+"""Where a prompt goes in a template."""
 
 
 class Strict(BaseModel):
@@ -130,6 +132,46 @@ class EvaluateOptions(Strict):
     level: float = Field(0.9, gt=0, lt=1, description="level of the intervals")
 
 
+class GenerateOptions(Strict):
+    """How token models write: what a prompt becomes, how tokens are drawn, and where a text ends."""
+
+    temperature: float = Field(1.0, ge=0, le=100, description="of the draws; 0 always takes the likeliest token")
+    top_k: int = Field(0, ge=0, description="draw among this many likeliest tokens only; 0: among all")
+    top_p: float = Field(1.0, gt=0, le=1, description="draw among the likeliest tokens that hold this share together")
+    min_p: float = Field(0.0, ge=0, le=1, description="draw among tokens with this share of the likeliest one's chance")
+    repetition_penalty: float = Field(
+        1.0, ge=0.1, le=10, description="above 1, tokens that stand in the text already become less likely"
+    )
+    max_tokens: int = Field(200, ge=1, le=1 << 20, description="most tokens to write after the prompt")
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="a text ends where one of these would begin"
+    )
+    template: str = Field(
+        "", description="what a prompt becomes: a name out of `templates`, or a text that holds {prompt}"
+    )
+    templates: dict[str, str] = Field(
+        default_factory=dict, description='templates by task, e.g. {poem: "Title: {prompt}\\n"}'
+    )
+    block_tokens: int = Field(32, ge=1, description="masks filled before those to their right (models that fill)")
+    steps: int = Field(16, ge=1, description="passes a block; more are surer and slower (models that fill)")
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_is_enough(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _templates_take_a_prompt(self) -> GenerateOptions:
+        texts = {f"templates.{name}": text for name, text in self.templates.items()}
+        if self.template and self.template not in self.templates:
+            texts["template"] = self.template
+        for name, text in texts.items():
+            if PROMPT not in text:
+                known = f", or name one of: {', '.join(self.templates)}" if self.templates else ""
+                raise ValueError(f"{name} must hold {PROMPT} where the prompt goes{known}")
+        return self
+
+
 class PriceOptions(Strict):
     """What things cost, for `estimate`, `run.json` and `plan`."""
 
@@ -149,6 +191,7 @@ class Recipe(Strict):
     model: dict[str, Any] = Field(description="`family:` and that family's options")
     train: TrainOptions = TrainOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
+    generate: GenerateOptions = GenerateOptions()
     price: PriceOptions = PriceOptions()
 
     @model_validator(mode="after")
@@ -182,7 +225,7 @@ class Recipe(Strict):
 
         An option left out and the same option given its default hash alike.
         """
-        content = self.model_dump(mode="json", exclude={"name", "out", "price", "evaluate"})
+        content = self.model_dump(mode="json", exclude={"name", "out", "price", "evaluate", "generate"})
         content["model"] = {"family": self.family, **self.family_options().model_dump(mode="json")}
         return storage.hash_bytes(json.dumps(content, sort_keys=True).encode())
 

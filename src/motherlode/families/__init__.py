@@ -8,7 +8,7 @@ a family wants remembered over a restart must live in its `state_dict` (paramete
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from motherlode.modality import SampleSpec
-from motherlode.recipe import Strict
+from motherlode.recipe import GenerateOptions, Strict
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Family(nn.Module, ABC):
     Options: ClassVar[type[Strict]]
     measures: ClassVar[tuple[str, ...]] = ()
     """Measures taken by `evaluate` when the recipe names none."""
+    fills: ClassVar[bool] = False
+    """Whether `fill` can be asked for."""
     loss_name: ClassVar[str] = ""
     """What `heldout_loss` measures, e.g. "nats per token"; "" where a family has no such loss."""
 
@@ -84,6 +86,29 @@ class Family(nn.Module, ABC):
             rng: where the randomness comes from.
             variant: which weights, one of `variants`; "" for the first.
         """
+
+    def causal(self, variant: str = "") -> nn.Module | None:
+        """The network that writes from left to right, with the interface of transformers' causal language models.
+
+        None where the family has none.
+        """
+        return None
+
+    def fill(
+        self, tokens_BT: Tensor, options: GenerateOptions, *, rng: torch.Generator, variant: str = ""
+    ) -> Iterator[Tensor]:
+        """Put a token in place of every mask; yields the tokens after each block of masks, from left to right.
+
+        Args:
+            tokens_BT: int64, T at most the window, `spec.tokens.mask` where a token is wanted.
+            options: `temperature`, `block_tokens` and `steps` of it.
+            rng: where the randomness comes from.
+            variant: which weights; "" for the first.
+
+        Yields:
+            int64 (B, T); in the last no mask is left.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not fill masks")
 
     @property
     def variants(self) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ class Assembly:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides the weights at a given step, flat: two runs of equal identity are one run."""
-        content = self.recipe.model_dump(mode="json", exclude={"name", "out", "price", "evaluate"})
+        content = self.recipe.model_dump(mode="json", exclude={"name", "out", "price", "evaluate", "generate"})
         content["model"] = {"family": self.recipe.family, **self.options.model_dump(mode="json")}
         content["data"]["id"] = self.dataset.id
         del content["data"]["path"]

@@ -137,6 +137,11 @@ class Gpt(Family):
                 tokens_BT[:, end] = torch.where(done_B, self.space.pad, drawn_B)
         return tokens_BT
 
+    def causal(self, variant: str = "") -> nn.Module:
+        """The network; it has one set of weights."""
+        found: nn.Module = self.network
+        return found
+
     def _prompts(self, num: int, condition: Tensor | None) -> Tensor:
         device = self.network.device
         if condition is None:
