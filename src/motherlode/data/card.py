@@ -9,39 +9,29 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from motherlode import registry
 from motherlode.data import charts
 from motherlode.data.dataset import Dataset
 from motherlode.data.pictures import Sheet, words
 
 FOLDER = "card"
-REASONS = {
+_REASONS = {
     "unreadable": "could not be opened, or lies behind damage in its container",
     "too_large": "larger than max_bytes, so not read",
-    "empty": "a file of no bytes",
-    "unknown_format": "not a file of a kind that can be read",
-    "undecodable": "damaged, or not what it says it is",
-    "truncated": "ends too early",
-    "decompression_bomb": "its header asks for far too many pixels; never decoded",
-    "too_small": "smaller than the least side",
-    "extreme_aspect": "much longer than wide, or wider than long",
-    "near_constant": "nothing on it",
-    "blurred": "without sharp edges",
-    "underexposed": "almost black",
-    "overexposed": "almost white",
     "exact_duplicate": "byte for byte the same after normalisation",
-    "near_duplicate": "the same picture resized, recompressed, cropped, mirrored or brightened",
     "outlier": "far from everything else",
     "label_error": "its neighbours have another label",
     "unlabelled": "has no label where the others have one",
     "rare_label": "too few rows of its label",
     "over_label_cap": "beyond the cap of its label",
 }
+"""What the reasons mean that no modality gives; the modality knows its own."""
 _MOST_TEXTS = 12
 _FEW_VALUES = 6
 
@@ -65,16 +55,17 @@ def write_card(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any
 def _context(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any]) -> dict[str, Any]:
     facts = dataset.facts
     licences, sources = (_counts(dataset, name) for name in ("licence", "source"))
+    meanings = _REASONS | dict(registry.find("modality", dataset.modality).reasons)
     return {
         "title": " + ".join(facts["sources"]),
         "facts": facts,
         "summary": dataset.summary(),
         "funnel": charts.funnel([(step["name"], step["in"], step["kept"]) for step in facts["steps"]]),
         "reasons": [
-            {"name": name, "words": words(name), "count": count, "meaning": REASONS.get(name, "")}
+            {"name": name, "words": words(name), "count": count, "meaning": meanings.get(name, "")}
             for name, count in facts["dropped"].items()
         ],
-        "sheets": [_picture(dataset.path, sheet) for sheet in sheets],
+        "sheets": [_picture(dataset.path, sheet, meanings) for sheet in sheets],
         "histograms": list(_histograms(dataset)),
         "labels": _labels(dataset),
         "label_chart": charts.bars(*_labels(dataset)) if dataset.labels else "",
@@ -85,7 +76,7 @@ def _context(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any])
     }
 
 
-def _picture(folder: Path, sheet: Sheet) -> dict[str, str]:
+def _picture(folder: Path, sheet: Sheet, meanings: Mapping[str, str]) -> dict[str, str]:
     data = base64.b64encode((folder / FOLDER / f"{sheet.name}.webp").read_bytes()).decode()
     reason = sheet.name.removeprefix("dropped-")
     return {
@@ -93,7 +84,7 @@ def _picture(folder: Path, sheet: Sheet) -> dict[str, str]:
         "title": sheet.title,
         "text": sheet.text,
         "group": sheet.group,
-        "meaning": REASONS.get(reason, "") if sheet.group in ("dropped", "doubles") else "",
+        "meaning": meanings.get(reason, "") if sheet.group in ("dropped", "doubles") else "",
         "source": f"data:image/webp;base64,{data}",
     }
 

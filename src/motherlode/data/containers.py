@@ -10,22 +10,16 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
+from motherlode.data.roles import arrow_roles, roles
 from motherlode.data.source import PARTITION_BYTES, PARTITION_ROWS, Entry, Partition, Place, SourceOptions, cut
+from motherlode.data.spans import open_text
 from motherlode.errors import SourceError
-from motherlode.registry import did_you_mean
 from motherlode.storage import open_uri
 
-ROLES: dict[str, tuple[str, ...]] = {
-    "media": ("image", "img", "audio", "video", "media", "bytes", "content", "data", "png", "jpg"),
-    "path": ("file_name", "path", "file", "filename", "filepath", "file_path", "image_path", "image", "uri", "url"),
-    "label": ("label", "labels", "class", "category", "target", "fine_label", "cls", "class_name"),
-    "caption": ("caption", "text", "title", "description", "prompt"),
-    "licence": ("licence", "license", "rights"),
-}
-_MEDIA_FEATURES = frozenset({"Image", "Audio", "Video"})
+_MOST_RANGES = 4
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -44,7 +38,7 @@ def plan_tables(place: Place, options: SourceOptions) -> Iterator[Partition]:
 
     Items: (path, size, stamp, label, caption, licence, ""), the same as a folder's.
     """
-    tables = [e for e in place.entries() if e.suffix in (".csv", ".tsv", ".jsonl", ".ndjson")]
+    tables = [entry for entry in place.entries() if entry.kind == "table"]
     marked = [e for e in tables if e.path.rsplit("/", 1)[-1].startswith("metadata.")]
     for entry in marked or tables:
         folder = entry.path.rpartition("/")[0]
@@ -56,21 +50,26 @@ def _table_items(place: Place, entry: Entry, options: SourceOptions) -> Iterator
     columns: dict[str, str] | None = None
     wanted = {"path" if role == "media" else role: column for role, column in options.columns.items()}
     where = full_path(place.root, entry.path)
-    with open_uri(where) as file:
-        for number, row in enumerate(_table_rows(file, entry, where)):
-            if columns is None:
-                columns = roles(list(row), wanted, where, need="path")
-            path = row.get(columns["path"])
-            values = (_text(row.get(columns.get(role, ""))) for role in ("label", "caption", "licence"))
-            name = path if isinstance(path, str) and path else f"{entry.path}#row={number}"
-            yield (name, 0 if name is path else -1, entry.stamp, *values, ""), PARTITION_BYTES // PARTITION_ROWS
+    size = PARTITION_BYTES // PARTITION_ROWS
+    try:
+        with open_text(where)[0] as file:
+            for number, row in enumerate(_table_rows(file, entry, where)):
+                if columns is None:
+                    columns = roles(list(row), wanted, where, need="path")
+                path = row.get(columns["path"])
+                values = (_text(row.get(columns.get(role, ""))) for role in ("label", "caption", "licence"))
+                name = path if isinstance(path, str) and path else f"{entry.path}#row={number}"
+                yield (name, 0 if name is path else -1, entry.stamp, *values, ""), size
+    except (OSError, EOFError):
+        yield (f"{entry.path}#damaged", -1, entry.stamp, None, None, None, ""), size
 
 
 def _table_rows(file: IO[bytes], entry: Entry, where: str) -> Iterator[dict[str, Any]]:
     """Rows of a table as dicts; a line that cannot be parsed becomes an empty row, counted as unreadable later."""
     lines = (line.decode("utf-8", errors="replace").replace("\x00", "") for line in file)
-    if entry.suffix in _DELIMITERS:
-        reader = csv.DictReader(_without_mark(lines), delimiter=_DELIMITERS[entry.suffix])
+    delimiter = _DELIMITERS.get(entry.suffix[:4])
+    if delimiter:
+        reader = csv.DictReader(_without_mark(lines), delimiter=delimiter)
         while True:
             try:
                 row = next(reader, None)
@@ -115,14 +114,15 @@ def plan_parquet(place: Place, options: SourceOptions) -> Iterator[Partition]:
         where = full_path(place.root, entry.path)
         try:
             with open_uri(where) as file, pq.ParquetFile(file) as parquet:
-                columns, names = _columns_of(parquet.schema_arrow, options, where)
+                columns, names = arrow_roles(parquet.schema_arrow, options, where)
                 groups = [_group_size(parquet.metadata.row_group(g)) for g in range(parquet.num_row_groups)]
+                ranges = list(_text_ranges(groups) if options.is_text else _ranges(groups))
         except (pa.ArrowException, OSError, ValueError) as error:
             yield broken(place, entry.path, error)
             continue
         batch: list[tuple[Any, ...]] = []
         num_rows = num_bytes = 0
-        for group, first, end, size in _ranges(groups):
+        for group, first, end, size in ranges:
             batch.append((entry.path, entry.stamp, group, first, end))
             num_rows, num_bytes = num_rows + end - first, num_bytes + size
             if num_rows >= PARTITION_ROWS or num_bytes >= PARTITION_BYTES:
@@ -148,6 +148,15 @@ def _ranges(groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int, 
             yield group, first, end, (end - first) * row_bytes
 
 
+def _text_ranges(groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:
+    """As `_ranges`, but a group is cut in at most `_MOST_RANGES`: a reader decodes its group from the start."""
+    for group, (num_rows, num_bytes) in enumerate(groups):
+        step = max(1, -(-num_rows // max(1, min(_MOST_RANGES, num_bytes // PARTITION_BYTES))))
+        for first in range(0, num_rows, step):
+            end = min(first + step, num_rows)
+            yield group, first, end, num_bytes * (end - first) // num_rows
+
+
 def plan_arrow(place: Place, options: SourceOptions) -> Iterator[Partition]:
     """Arrow files and streams, as `datasets` saves them.
 
@@ -162,7 +171,7 @@ def plan_arrow(place: Place, options: SourceOptions) -> Iterator[Partition]:
         try:
             with open_uri(where) as file:
                 reader = open_arrow(file)
-                columns, names = _columns_of(reader.schema, options, where)
+                columns, names = arrow_roles(reader.schema, options, where)
                 sizes = [(batch.num_rows, batch.nbytes) for batch in arrow_batches(reader)]
         except (pa.ArrowException, OSError, ValueError) as error:
             yield broken(place, entry.path, error)
@@ -233,83 +242,6 @@ def plan_idx(place: Place) -> Iterator[Partition]:
             item = (path, labels, entry.stamp, first, end)
             size = row_bytes * (end - first)
             yield Partition("idx", place.name, place.root, [item], num_rows=end - first, num_bytes=size)
-
-
-def roles(names: Sequence[str], wanted: Mapping[str, str], where: str, need: str) -> dict[str, str]:
-    """Which column plays which role: as the user says, else by its name.
-
-    Raises:
-        SourceError: a column the user names is not there, or none can play the role `need`.
-    """
-    for role, column in wanted.items():
-        if role not in ROLES:
-            raise SourceError("`columns` maps roles to columns", role, did_you_mean(role, list(ROLES)))
-        if column and column not in names:
-            raise SourceError(
-                f"the column for `{role}` must exist in {where}", column, did_you_mean(column, list(names))
-            )
-    lowered = {name.lower().strip(): name for name in names if name}
-    found = {
-        role: wanted[role] if role in wanted else next((lowered[n] for n in candidates if n in lowered), "")
-        for role, candidates in ROLES.items()
-    }
-    if not found.get(need):
-        raise SourceError(
-            f"a table must have a column of {'paths' if need == 'path' else 'media'}",
-            f"{where} has {', '.join(map(str, names)) or 'no columns'}",
-            f"name it: columns={{'{need}': '…'}}",
-        )
-    return {role: column for role, column in found.items() if column}
-
-
-def _columns_of(schema: Any, options: SourceOptions, where: str) -> tuple[dict[str, str], list[str]]:
-    """Roles of an Arrow schema's columns, and names of integer labels (from `datasets`' metadata, if any)."""
-    import pyarrow as pa
-
-    features = _features(schema)
-    wanted = dict(options.columns)
-    if "media" not in wanted:
-        binary = [f.name for f in schema if _holds_bytes(f.type)]
-        declared = [n for n, f in features.items() if isinstance(f, dict) and f.get("_type") in _MEDIA_FEATURES]
-        known = [name for name in ROLES["media"] if name in binary]
-        strings = {
-            f.name.lower(): f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)
-        }
-        paths = [strings[name] for name in ROLES["path"] if name in strings]
-        candidates = [n for n in declared if n in schema.names] + known + binary + paths
-        if not candidates:
-            raise SourceError(
-                "a table must have a column of media bytes or of paths",
-                f"{where} has {', '.join(schema.names)}",
-                "name it: columns={'media': '…'}",
-            )
-        wanted["media"] = candidates[0]
-    columns = roles(schema.names, wanted, where, need="media")
-    columns.pop("path", None)
-    for role in ("label", "caption", "licence"):
-        column = columns.get(role)
-        if column and (column == columns["media"] or pa.types.is_nested(schema.field(column).type)):
-            del columns[role]
-    label = features.get(columns.get("label", ""), {})
-    names = label.get("names") if isinstance(label, dict) and label.get("_type") == "ClassLabel" else None
-    return columns, list(names or [])
-
-
-def _features(schema: Any) -> dict[str, Any]:
-    """The feature types that `datasets` writes into a schema's metadata; empty where there are none."""
-    raw = (schema.metadata or {}).get(b"huggingface")
-    try:
-        return dict(json.loads(raw)["info"]["features"]) if raw else {}
-    except (ValueError, KeyError, TypeError):
-        return {}
-
-
-def _holds_bytes(kind: Any) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_struct(kind):
-        return any(field.name == "bytes" for field in kind)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or str(kind) == "binary_view")
 
 
 def _text(value: Any) -> str | None:

@@ -50,7 +50,7 @@ class DiskRows:
     def __init__(self, path: Path, dtype: type[np.generic], shape: tuple[int, int]) -> None:
         self.shape = shape
         self._map: mmap.mmap | None = None
-        if shape[0]:
+        if shape[0] and shape[1]:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._array = np.frombuffer(self._map or b"", dtype).reshape(shape)
@@ -93,13 +93,13 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, with
                 found["steps"].append(steps.codes(batch.column("step"), np.int8))
                 found["sizes"].append(to_numpy(pc.binary_length(batch.column("media")), 0).astype(np.int64))
                 fit = found["reasons"][-1] < 0
-                fingerprints = from_fixed_bytes(batch.column("fingerprint"), np.uint64)
+                fingerprints = _fixed(batch, "fingerprint", np.uint64)
                 found["fingerprints"].append(fingerprints[fit])
-                chosen = from_fixed_bytes(batch.column("thumb"), np.uint8)[fit]
+                chosen = _fixed(batch, "thumb", np.uint8)[fit]
                 thumbs.write(chosen.data)
                 num_thumbs, thumb_bytes, num_columns = num_thumbs + len(chosen), chosen.shape[1], fingerprints.shape[1]
                 if with_features:
-                    chosen = from_fixed_bytes(batch.column("feature"), np.float32)[fit]
+                    chosen = _fixed(batch, "feature", np.float32)[fit]
                     features.write(chosen.data)
                     num_features = chosen.shape[1]
     reasons_N = _joined(found["reasons"], np.int16)
@@ -121,6 +121,13 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, with
         reason_names=reasons.names,
         step_names=steps.names,
     )
+
+
+def _fixed(batch: Any, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+    """A column of fixed-size binary as rows of an array; rows of no columns where the modality has none."""
+    if name not in batch.schema.names:
+        return np.zeros((batch.num_rows, 0), dtype)
+    return from_fixed_bytes(batch.column(name), dtype)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

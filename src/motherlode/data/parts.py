@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from motherlode import registry, storage
 from motherlode.data.arrow import blobs, fixed_bytes, numbers, texts
-from motherlode.data.readers import HEADER_BYTES, Job, Row, read
+from motherlode.data.raw import Job, Row
+from motherlode.data.readers import read
 from motherlode.data.source import Partition
+from motherlode.data.spans import HEADER_BYTES
 from motherlode.data.step import CLEAN, READ
 from motherlode.errors import CorruptError
 from motherlode.modality import Examination, Modality
@@ -161,8 +163,19 @@ def _examine(
     for place, reason in enumerate(reasons):
         if reason is not None and (reason == BOMB or len(media[place]) > KEPT_DROPPED_BYTES):
             media[place] = media[place][:HEADER_BYTES]
+        if reason is not None and modality.stored == "text":
+            media[place] = _readable(media[place])
     features_FD = np.asarray(modality.features(found.thumbs_NT), np.float32) if with_features else None
     return _batch(chunk, fit, media, reasons, steps, found, features_FD), reasons
+
+
+def _readable(media: bytes) -> bytes:
+    """Text as it is; of what is no UTF-8, as much of the beginning as can be read."""
+    try:
+        media.decode()
+    except UnicodeDecodeError:
+        return media[:HEADER_BYTES].decode("utf-8", "replace").encode()
+    return media
 
 
 def _batch(
@@ -187,11 +200,10 @@ def _batch(
         "caption": texts([row.caption for row in chunk]),
         "licence": texts([row.licence for row in chunk]),
         "id": fixed_bytes(np.frombuffer(digests, np.uint8).reshape(-1, 16)),
-        "fingerprint": fixed_bytes(_scattered(found.fingerprints_NK, fit, len(chunk))),
-        "thumb": fixed_bytes(_scattered(found.thumbs_NT, fit, len(chunk))),
     }
-    if features_FD is not None:
-        columns["feature"] = fixed_bytes(_scattered(features_FD, fit, len(chunk)))
+    for name, rows_FD in (("fingerprint", found.fingerprints_NK), ("thumb", found.thumbs_NT), ("feature", features_FD)):
+        if rows_FD is not None and rows_FD.shape[1]:
+            columns[name] = fixed_bytes(_scattered(rows_FD, fit, len(chunk)))
     for name, values in found.columns.items():
         whole = _scattered(values, fit, len(chunk))
         columns[MEASURED + name] = texts(whole.tolist()) if whole.dtype.kind == "U" else numbers(whole)

@@ -35,11 +35,11 @@ from motherlode.data.gather import gather
 from motherlode.data.parts import MEASURED, PartRecord, PartTask, make_part, part_path, read_part
 from motherlode.data.pictures import Reader, make_sheets
 from motherlode.data.planted import estimate
-from motherlode.data.source import Kind, Labels, Partition, SourceOptions, plan
+from motherlode.data.source import Document, Kind, Labels, Partition, SourceOptions, plan
 from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, TRAIN, Progress, Rows, Step, StepCount, silent
 from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, Outliers, Split
 from motherlode.data.write import Shape, ShardTask, make_shard, plan_shards, save_decisions
-from motherlode.errors import DatasetError, SourceError
+from motherlode.errors import DatasetError, RecipeError, SourceError
 from motherlode.execute import map_ordered, num_cores
 from motherlode.modality import Modality
 from motherlode.recipe import Strict, parse
@@ -49,6 +49,7 @@ _CLEAN_ALONE_BYTES, _WRITE_ALONE_BYTES = 1 << 20, 64 << 20
 """Sources smaller than this are cleaned, or written, sooner by one process than others can be started."""
 
 Choice = Literal["drop", "report", "off"]
+AutoChoice = Literal["auto", "drop", "report", "off"]
 _SHARD_FACTS = ("path", "rows", "media_bytes", "file_bytes", "sha256")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -66,16 +67,23 @@ class PrepareOptions(Strict):
     labels: Labels = Field(
         "auto", description="labels of a folder's files: auto or top, the first sub-folder; parent, the last; or none"
     )
+    document: Document = Field("file", description="what a document is in plain files of text: file, line or paragraph")
     columns: dict[str, str] = Field(
         default_factory=dict, description="columns of tables by role: media, label, caption, licence; '' for none"
     )
     licence: str | None = Field(None, description="licence of rows that do not name their own")
     trust_paths: bool = Field(False, description="let paths found in tables leave the table's folder")
-    max_bytes: int = Field(256 << 20, ge=1, description="files above this are dropped unread: too_large")
+    max_bytes: int | None = Field(
+        None, ge=1, description="files above this are dropped unread: too_large; default: 256 MiB, of texts 32 MiB"
+    )
     clean: dict[str, Any] = Field(default_factory=dict, description="thresholds and normal form of the modality")
     near_duplicates: Choice = Field("drop", description="rows that look alike: drop all but one, report only, or off")
-    outliers: Choice = Field("drop", description="rows far from all others: drop, report, or off")
-    label_errors: Choice = Field("report", description="labels that the neighbours contradict: drop, report, or off")
+    outliers: AutoChoice = Field(
+        "auto", description="rows far from all others: drop, report, or off; auto: drop, but off for texts"
+    )
+    label_errors: AutoChoice = Field(
+        "auto", description="labels that the neighbours contradict: drop, report, or off; auto: report, off for texts"
+    )
     min_label_rows: int = Field(1, ge=1, description="labels with fewer rows are dropped: rare_label")
     max_label_rows: int | None = Field(None, ge=1, description="rows beyond this many a label are dropped at random")
     heldout: float = Field(0.1, ge=0, lt=1, description="share of rows held out")
@@ -98,13 +106,37 @@ class PrepareOptions(Strict):
     def _times(cls, value: object) -> object:
         return value.strip().lower().removesuffix("x") if isinstance(value, str) else value
 
+    def resolved(self, modality: Modality) -> PrepareOptions:
+        """The options with the modality's own defaults in the place of `auto` and null.
+
+        Raises:
+            RecipeError: an option asks for what samples of this kind cannot give.
+        """
+        is_text = modality.stored == "text"
+        if self.augment > 1 and not (self.augment_policy or modality.augmentations):
+            raise RecipeError("only samples that can be altered can be augmented", f"modality: {modality.name}", "1x")
+        if self.document != "file" and not is_text:
+            raise RecipeError("only files of text hold several documents", f"document: {self.document}", "leave it out")
+        auto = {"outliers": "drop", "label_errors": "report"} if modality.outliers else {}
+        chosen = {name: auto.get(name, "off") for name in ("outliers", "label_errors") if getattr(self, name) == "auto"}
+        return self.model_copy(update={"max_bytes": self.max_bytes or modality.max_bytes, **chosen})
+
     def request(self) -> dict[str, Any]:
         """The options that decide the result: not where it goes, nor who does the work."""
-        return self.model_dump(mode="json", exclude={"out", "workers", "on", "overwrite"})
+        unused = {"document"} if self.document == "file" else set()
+        return self.model_dump(mode="json", exclude={"out", "workers", "on", "overwrite", *unused})
 
-    def source_options(self) -> SourceOptions:
+    def source_options(self, modality: Modality) -> SourceOptions:
         """The part of the options that sources read."""
-        return SourceOptions(self.kind, self.labels, self.columns, self.trust_paths)
+        return SourceOptions(
+            self.kind,
+            self.labels,
+            self.columns,
+            self.trust_paths,
+            self.document,
+            is_text=modality.stored == "text",
+            max_bytes=self.max_bytes or modality.max_bytes,
+        )
 
 
 def prepare(
@@ -145,6 +177,7 @@ def parse_options(source: Any, **options: Any) -> PrepareOptions:
 def run(options: PrepareOptions, progress: Progress = silent) -> Dataset:
     """`prepare` with typed options."""
     modality: Modality = registry.find("modality", options.modality)
+    options = options.resolved(modality)
     clean = parse(modality.Options, options.clean, where="prepare", within=("clean",))
     out = Path(options.out)
     if out.exists():
@@ -190,7 +223,7 @@ class Plan:
 def _planned_lines(
     options: PrepareOptions, modality: Modality, ignored: Counter[str]
 ) -> Iterator[tuple[Partition, str]]:
-    planned = plan(options.source, modality.suffixes, options.source_options())
+    planned = plan(options.source, modality.suffixes, options.source_options(modality))
     for partition in planned.partitions:
         yield partition, json.dumps(partition.as_dict(), ensure_ascii=False) + "\n"
     ignored.update(planned.ignored)
@@ -304,7 +337,7 @@ class Work:
                 str(parts),
                 self.modality.name,
                 self.clean,
-                self.options.max_bytes,
+                self.options.max_bytes or self.modality.max_bytes,
                 self.needs_features,
             )
             for index, partition in enumerate(self.plan.partitions())
@@ -369,6 +402,7 @@ class Work:
             str(decisions),
             str(self.work / "dataset"),
             self.modality.column,
+            self.modality.stored,
             tuple(rows.label_names),
             tuple(rows.reason_names),
             tuple(rows.step_names),

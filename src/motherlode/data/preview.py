@@ -91,6 +91,7 @@ def preview(options: PrepareOptions, progress: Progress = silent) -> Preview:
         SourceError, RecipeError, DatasetError: as `prepare`.
     """
     modality: Modality = registry.find("modality", options.modality)
+    options = options.resolved(modality)
     clean = parse(modality.Options, options.clean, where="prepare", within=("clean",))
     chosen, num_rows, ignored = _choose(options, modality)
     with tempfile.TemporaryDirectory(prefix="motherlode-") as folder:
@@ -114,7 +115,7 @@ def preview(options: PrepareOptions, progress: Progress = silent) -> Preview:
 
 def _choose(options: PrepareOptions, modality: Modality) -> tuple[list[Partition], int, dict[str, int]]:
     """Random slices of random partitions, by reservoir sampling over the plan; and the rows of the whole source."""
-    planned = plan(options.source, modality.suffixes, options.source_options())
+    planned = plan(options.source, modality.suffixes, options.source_options(modality))
     rng = numpy_generator(options.seed, "dry run")
     reservoir: list[tuple[int, Partition]] = []
     num_rows, all_known = 0, True

@@ -14,59 +14,19 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from motherlode.data.containers import arrow_batches, full_path, open_arrow
-from motherlode.data.source import PARTITION_BYTES, PARTITION_ROWS, Partition
-from motherlode.modality import Modality
+from motherlode.data import text_readers
+from motherlode.data.containers import arrow_batches, open_arrow
+from motherlode.data.raw import TOO_LARGE, UNREADABLE, Job, Row
+from motherlode.data.source import PARTITION_BYTES, PARTITION_ROWS
+from motherlode.data.spans import HEADER_BYTES
 from motherlode.storage import open_uri
 
-HEADER_BYTES = 4096
-UNREADABLE = "unreadable"
-TOO_LARGE = "too_large"
 _MAX_SIDECAR_BYTES = 1 << 20
 _DAMAGE = (OSError, EOFError, tarfile.TarError, zlib.error)
-
-
-class Row(NamedTuple):
-    """One raw row.
-
-    Args:
-        uri: where it came from, relative to its source.
-        media: file bytes; the first `HEADER_BYTES` of a row that is `too_large`, empty for an unreadable one.
-        label, caption, licence: text or None.
-        reason: None, or why the row is dropped before it is examined.
-        detail: more about the reason, for a person.
-    """
-
-    uri: str
-    media: bytes
-    label: str | None = None
-    caption: str | None = None
-    licence: str | None = None
-    reason: str | None = None
-    detail: str | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """A partition, and what its reader needs to know.
-
-    Args:
-        partition: what to read.
-        modality: gives the endings that name media within a tar, and the files that arrays become.
-        max_bytes: files above this are not read: reason `too_large`.
-    """
-
-    partition: Partition
-    modality: Modality
-    max_bytes: int
-
-    def path(self, name: str) -> str:
-        """The full path or URL of a file of the partition."""
-        return full_path(self.partition.root, name)
 
 
 def read(job: Job) -> Iterator[list[Row]]:
@@ -178,7 +138,8 @@ def _read_parquet(job: Job) -> Iterator[Row]:
                 for batch in parquet.iter_batches(PARTITION_ROWS // 4, row_groups=[group], columns=names):
                     start, stop = max(first - position, 0), min(end - position, batch.num_rows)
                     if start < stop:
-                        yield from _rows(job, path, batch.slice(start, stop - start))
+                        named = f"{path}#group={group},row={{}}"
+                        yield from _rows(job, path, batch.slice(start, stop - start), named, position + start)
                     position += batch.num_rows
                     if position >= end:
                         break
@@ -196,16 +157,27 @@ def _read_arrow(job: Job) -> Iterator[Row]:
             with open_uri(job.path(path)) as file:
                 for number, batch in enumerate(arrow_batches(open_arrow(file))):
                     if first <= number < end:
-                        yield from _rows(job, path, batch)
+                        yield from _rows(job, path, batch, f"{path}#batch={number},row={{}}", 0)
         except (pa.ArrowException, OSError, ValueError) as error:
             yield Row(f"{path}#batches={first}-{end}", b"", reason=UNREADABLE, detail=str(error)[:200])
 
 
-def _rows(job: Job, path: str, batch: Any) -> Iterator[Row]:
-    """Rows of an Arrow batch: media may be bytes, a {bytes, path} struct, or a path."""
+def _rows(job: Job, path: str, batch: Any, named: str, first: int) -> Iterator[Row]:
+    """Rows of an Arrow batch: media may be text, bytes, a {bytes, path} struct, or a path.
+
+    Args:
+        named: how a row of texts is called by its number.
+        first: number of the batch's first row.
+    """
     columns = job.partition.columns
+    if "text" in columns:
+        yield from text_readers.batch_rows(job, batch, named, first)
+        return
     media, names = _media(batch.column(columns["media"]))
-    texts = [_texts(batch, columns.get(role), job.partition.label_names) for role in ("label", "caption", "licence")]
+    texts = [
+        text_readers.plain_cells(batch, columns.get(role), job.partition.label_names)
+        for role in ("label", "caption", "licence")
+    ]
     for number, (data, name, label, caption, licence) in enumerate(zip(media, names, *texts)):
         reason = detail = None
         if data is None and name:
@@ -230,15 +202,6 @@ def _media(column: Any) -> tuple[list[bytes | None], list[str | None]]:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return [None] * len(values), values
     return values, [None] * len(values)
-
-
-def _texts(batch: Any, column: str | None, names: Sequence[str]) -> list[str | None]:
-    if not column:
-        return [None] * batch.num_rows
-    values = batch.column(column).to_pylist()
-    if names:
-        return [names[v] if isinstance(v, int) and 0 <= v < len(names) else None for v in values]
-    return [None if value is None or value == "" else str(value) for value in values]
 
 
 def _read_tar(job: Job) -> Iterator[Row]:
@@ -342,4 +305,5 @@ _READERS: dict[str, Callable[[Job], Iterator[Row]]] = {
     "idx": _read_idx,
     "parquet": _read_parquet,
     "tar": _read_tar,
+    **text_readers.READERS,
 }

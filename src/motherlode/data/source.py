@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from motherlode.data.spans import COMPRESSED
 from motherlode.errors import SourceError
 from motherlode.registry import did_you_mean
 
@@ -26,6 +27,7 @@ PARTITION_ROWS = 2048
 PARTITION_BYTES = 32 << 20
 
 Kind = Literal["auto", "folder", "table", "parquet", "arrow", "tar", "idx"]
+Document = Literal["file", "line", "paragraph"]
 Labels = Literal["auto", "top", "parent", "none"]
 SourceLike = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 
@@ -36,10 +38,7 @@ _SUFFIX_KINDS: dict[str, Kind] = {
     ".tar": "tar",
     ".tar.gz": "tar",
     ".tgz": "tar",
-    ".csv": "table",
-    ".tsv": "table",
-    ".jsonl": "table",
-    ".ndjson": "table",
+    **{table + ending: "table" for table in (".csv", ".tsv", ".jsonl", ".ndjson") for ending in ("", *COMPRESSED)},
 }
 _SIDECARS = (".txt", ".json")
 _PREPARED = ("dataset.json", "croissant.json", "manifest.json")
@@ -90,9 +89,16 @@ class Entry:
 
     @property
     def suffix(self) -> str:
-        """Lower-case ending with the dot; double for `.tar.gz`."""
+        """Lower-case ending with the dot; double for `.tar.gz` and compressed tables."""
         name = self.path.rsplit("/", 1)[-1].lower()
-        return ".tar.gz" if name.endswith(".tar.gz") else os.path.splitext(name)[1]
+        stem, ending = os.path.splitext(name)
+        double = os.path.splitext(stem)[1] + ending
+        return double if double in _SUFFIX_KINDS else ending
+
+    @property
+    def kind(self) -> Kind | None:
+        """Which reader its ending calls for, if it holds many samples."""
+        return _SUFFIX_KINDS.get(self.suffix)
 
 
 @dataclass(frozen=True)
@@ -135,12 +141,20 @@ class Place:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How to read a source: see `PrepareOptions`, which carries the same fields."""
+    """How to read a source: see `PrepareOptions`, which carries the same fields.
+
+    Args:
+        is_text: samples are texts, so that the cells of a table may hold them.
+        max_bytes: samples above this are not read whole.
+    """
 
     kind: Kind = "auto"
     labels: Labels = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     trust_paths: bool = False
+    document: Document = "file"
+    is_text: bool = False
+    max_bytes: int = PARTITION_BYTES
 
 
 @dataclass
@@ -197,12 +211,7 @@ def detect(place: Place, suffixes: frozenset[str]) -> Kind:
     Raises:
         SourceError: nothing in it is of a kind we read, or it is a dataset that `prepare` made.
     """
-    if not place.is_remote and all(os.path.isfile(os.path.join(place.root, name)) for name in _PREPARED):
-        raise SourceError(
-            "a source must be raw: this folder holds a dataset that is prepared already",
-            place.root,
-            f"train on it as it is, or prepare its rows again from {os.path.join(place.root, 'train')}",
-        )
+    refuse_prepared(place)
     counts: Counter[str] = Counter()
     num_files = 0
     for entry in place.entries():
@@ -214,8 +223,8 @@ def detect(place: Place, suffixes: frozenset[str]) -> Kind:
             counts["idx"] += 1
         elif entry.suffix in suffixes or (not entry.suffix and not name.startswith(".")):
             counts["folder"] += 1
-        elif entry.suffix in _SUFFIX_KINDS:
-            counts[_SUFFIX_KINDS[entry.suffix]] += 1
+        elif entry.kind:
+            counts[entry.kind] += 1
         if num_files >= 10_000:
             break
     if not num_files:
@@ -231,9 +240,23 @@ def detect(place: Place, suffixes: frozenset[str]) -> Kind:
     return counts.most_common(1)[0][0] if not counts["folder"] else "folder"  # type: ignore[return-value]
 
 
+def refuse_prepared(place: Place) -> None:
+    """Raise a SourceError where the place is a dataset that `prepare` made."""
+    if not place.is_remote and all(os.path.isfile(os.path.join(place.root, name)) for name in _PREPARED):
+        raise SourceError(
+            "a source must be raw: this folder holds a dataset that is prepared already",
+            place.root,
+            f"train on it as it is, or prepare its rows again from {os.path.join(place.root, 'train')}",
+        )
+
+
 def _plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignored: Counter[str]) -> Iterator[Partition]:
     from motherlode.data import containers
 
+    if options.is_text:
+        from motherlode.data import documents
+
+        return documents.plan(place, suffixes, options, ignored)
     kind = options.kind if options.kind != "auto" else detect(place, suffixes)
     planners: dict[str, Callable[[], Iterator[Partition]]] = {
         "folder": lambda: _plan_folder(place, suffixes, options, ignored),

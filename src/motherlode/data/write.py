@@ -1,8 +1,8 @@
 """The last pass: decisions are known, and each worker writes whole Parquet shards from the parts.
 
 A shard is a run of rows of one split, at most `SHARD_ROWS` or about `SHARD_BYTES`. Media pass from mapped memory to
-the file uncompressed and untouched; the other columns are zstd. The schema carries the feature types that `datasets`
-reads, so the folder loads there with images and class names.
+the file uncompressed and untouched; texts and the other columns are zstd. The schema carries the feature types that
+`datasets` reads, so the folder loads there with images, texts and class names.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Shape:
     decisions: str
     out: str
     column: str
+    stored: str
     label_names: tuple[str, ...]
     reason_names: tuple[str, ...]
     step_names: tuple[str, ...]
@@ -109,8 +110,9 @@ def _write(path: Path, task: ShardTask) -> dict[str, Any]:
             if table.num_rows:
                 writer.write_table(table, row_group_size=GROUP_ROWS)
                 num_rows += table.num_rows
-                media = pc.struct_field(table.column(task.shape.column), "bytes")
-                num_bytes += int(pc.sum(pc.binary_length(media)).as_py() or 0)
+                media = table.column(task.shape.column)
+                held = media if task.shape.stored == "text" else pc.struct_field(media, "bytes")
+                num_bytes += int(pc.sum(pc.binary_length(held)).as_py() or 0)
     finally:
         if writer is not None:
             writer.close()
@@ -126,9 +128,11 @@ def file_facts(path: Path) -> dict[str, Any]:
 def layout(schema: Any, column: str) -> dict[str, Any]:
     """Parquet settings: media as they are; texts that repeat as dictionaries; statistics of small columns only."""
     leaves = [name for name in schema.names if name != column]
-    unique = {"id", "cluster", "parent", "duplicate_of", "caption", "detail"}
+    unique = {"id", "path", "cluster", "parent", "duplicate_of", "caption", "detail"}
     texts = [name for name in leaves if str(schema.field(name).type) == "string" and name not in unique]
     codecs = dict.fromkeys([*leaves, f"{column}.path"], "zstd") | {f"{column}.bytes": "none"}
+    if str(schema.field(column).type) == "string":
+        codecs = dict.fromkeys(schema.names, "zstd")
     return {"compression": codecs, "use_dictionary": texts, "write_statistics": leaves}
 
 
@@ -164,13 +168,16 @@ def _table(
     taken = batch.select([n for n in batch.schema.names if n not in ("fingerprint", "thumb", "id")]).take(
         numbers(places)
     )
-    ids = np.load(folder / "ids.npy", mmap_mode="r")
     licences = taken.column("licence")
     if shape.licence is not None:
         licences = pc.coalesce(licences, texts([shape.licence] * num_rows))
-    columns: dict[str, Any] = {
-        "id": hex_ids(decided["ids"]),
-        shape.column: media_struct(taken.column("media"), taken.column("uri")),
+    media = taken.column("media")
+    columns: dict[str, Any] = {"id": hex_ids(decided["ids"])}
+    if shape.stored == "text":
+        columns |= {shape.column: media.cast(pa.string()), "path": taken.column("uri")}
+    else:
+        columns[shape.column] = media_struct(media, taken.column("uri"))
+    columns |= {
         "label": taken.column("label")
         if task.split == DROPPED
         else numbers(decided["labels"].astype(np.int64), decided["labels"] < 0),
@@ -178,27 +185,33 @@ def _table(
         "licence": licences,
         "source": texts([source] * num_rows),
     }
-    if task.split == DROPPED:
-        columns |= {
-            "reason": _named(decided["reasons"], shape.reason_names),
-            "step": _named(decided["steps"], shape.step_names),
-            "detail": taken.column("detail"),
-            "duplicate_of": _ids_at(ids, decided["duplicates"]),
-        }
-    else:
-        columns |= {
-            "cluster": _ids_at(ids, decided["clusters"]),
-            "label_suspect": numbers(decided["suspects"]),
-            "outlier": numbers(decided["outliers"], np.isnan(decided["outliers"])),
-            "parent": pa.nulls(num_rows, pa.string()),
-            "transformation": pa.nulls(num_rows, pa.string()),
-        }
-    for name in taken.schema.names:
-        if name.startswith(MEASURED):
-            columns[name.removeprefix(MEASURED)] = taken.column(name)
+    measured = {n.removeprefix(MEASURED): taken.column(n) for n in taken.schema.names if n.startswith(MEASURED)}
+    verdicts = _verdicts(task, taken, decided, np.load(folder / "ids.npy", mmap_mode="r"))
+    columns |= measured | verdicts if shape.stored == "text" else verdicts | measured
     table = pa.table(columns)
     names = () if task.split == DROPPED else shape.label_names
     return table.replace_schema_metadata(features_metadata(table.schema, shape.column, names))
+
+
+def _verdicts(task: ShardTask, taken: Any, decided: dict[str, NDArray[Any]], ids: NDArray[np.void]) -> dict[str, Any]:
+    """The columns that say what the steps found."""
+    import pyarrow as pa
+
+    if task.split == DROPPED:
+        return {
+            "reason": _named(decided["reasons"], task.shape.reason_names),
+            "step": _named(decided["steps"], task.shape.step_names),
+            "detail": taken.column("detail"),
+            "duplicate_of": _ids_at(ids, decided["duplicates"]),
+        }
+    found = {
+        "cluster": _ids_at(ids, decided["clusters"]),
+        "label_suspect": numbers(decided["suspects"]),
+        "outlier": numbers(decided["outliers"], np.isnan(decided["outliers"])),
+    }
+    if task.shape.stored == "text":
+        return found
+    return found | {name: pa.nulls(taken.num_rows, pa.string()) for name in ("parent", "transformation")}
 
 
 def hex_ids(ids_N: NDArray[np.void], is_null: NDArray[np.bool_] | None = None) -> Any:
@@ -225,7 +238,8 @@ def features_metadata(schema: Any, column: str, label_names: Sequence[str]) -> d
         features[name] = {"dtype": str(kind).replace("float", "float32"), "_type": "Value"}
         if str(kind) == "double":
             features[name]["dtype"] = "float64"
-    features[column] = {"_type": column.capitalize()}
+    if features[column]["dtype"] != "string":
+        features[column] = {"_type": column.capitalize()}
     if label_names:
         features["label"] = {"names": list(label_names), "_type": "ClassLabel"}
     return {"huggingface": json.dumps({"info": {"features": features}})}
