@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,6 @@ _BLOCK_SHINGLES = 512
 _START = np.uint64(0xCBF29CE484222325)
 _PRIME = np.uint64(0x100000001B3)
 _WEIGHT = np.uint64(0x9E3779B97F4A7C15)
-_WEIGHT_5 = np.uint64(pow(0x9E3779B97F4A7C15, SHINGLE_TOKENS, 1 << 64))
 
 
 @cache
@@ -88,11 +88,34 @@ def band_hashes(buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64]) -> N
     return bands_NK
 
 
-def shingle_set(text_B: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The distinct shingles of one UTF-8 text, ascending; uint64 (S,)."""
-    hashes_H = np.empty(len(text_B) // 2 + 2, np.uint64)
-    num = shingles_into(text_B, 0, len(text_B), classes(), hashes_H)
-    return np.unique(hashes_H[:num])
+def shingle_sets(
+    buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The distinct shingles of each text, ascending.
+
+    Args:
+        buffer_B, offsets_N1: as for `band_hashes`.
+
+    Returns:
+        uint64, all sets one after another, and int64 (N + 1,), where each begins.
+    """
+    hashes, starts_N1 = gram_hashes(buffer_B, offsets_N1, SHINGLE_TOKENS)
+    for start, stop in pairwise(starts_N1.tolist()):
+        hashes[start:stop].sort()
+    return hashes[: _distinct(hashes, starts_N1)], starts_N1
+
+
+def gram_hashes(
+    buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64], length: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Every run of `length` tokens of each text, in order; as `shingle_sets`, with repetitions.
+
+    A text of fewer tokens has one run, of all its tokens.
+    """
+    hashes = np.empty(len(buffer_B) // 2 + 2 * len(offsets_N1), np.uint64)
+    starts_N1 = np.empty(len(offsets_N1), np.int64)
+    _gram_hashes(buffer_B, offsets_N1, classes(), length, hashes, starts_N1)
+    return hashes[: starts_N1[-1]], starts_N1
 
 
 def jaccard(set_a_S: NDArray[np.uint64], set_b_S: NDArray[np.uint64]) -> float:
@@ -182,39 +205,78 @@ def _fill(
     Args:
         text_B, place, stop: where to read on.
         classes_C: see `classes`.
-        state: the last five tokens, the sum over them, and the tokens seen so far; zeros at the start of a text.
+        state: the last tokens, as many as a shingle has, the sum over them, and the number of tokens seen; zeros at the
+            start of a text.
         hashes_H: filled.
 
     Returns:
         How many were found (fewer than H: the text is at its end), and the place to read on from.
     """
-    num, seen, total = 0, np.int64(state[SHINGLE_TOKENS + 1]), state[SHINGLE_TOKENS]
-    slot = seen % SHINGLE_TOKENS
+    length = state.shape[0] - 2
+    num, seen, total = 0, np.int64(state[length + 1]), state[length]
+    slot = seen % length
+    oldest = _power(length)
     while num < hashes_H.shape[0]:
         token, place = next_token(text_B, place, stop, classes_C)
         if token == 0:
-            if 0 < seen < SHINGLE_TOKENS:
+            if 0 < seen < length:
                 hashes_H[num] = mixed(total)
-                num, seen = num + 1, SHINGLE_TOKENS
+                num, seen = num + 1, length
             break
-        total = total * _WEIGHT + token - state[slot] * _WEIGHT_5
+        total = total * _WEIGHT + token - state[slot] * oldest
         state[slot] = token
-        slot = slot + 1 if slot + 1 < SHINGLE_TOKENS else 0
+        slot = slot + 1 if slot + 1 < length else 0
         seen += 1
-        if seen >= SHINGLE_TOKENS:
+        if seen >= length:
             hashes_H[num] = mixed(total)
             num += 1
-    state[SHINGLE_TOKENS], state[SHINGLE_TOKENS + 1] = total, np.uint64(seen)
+    state[length], state[length + 1] = total, np.uint64(seen)
     return num, place
 
 
 @compiled
-def shingles_into(
-    text_B: NDArray[np.uint8], start: int, stop: int, classes_C: NDArray[np.uint32], hashes_H: NDArray[np.uint64]
-) -> int:
-    """All shingles of a text in order, repeated ones too; `hashes_H` holds at least half as many as bytes, and two."""
-    state = np.zeros(SHINGLE_TOKENS + 2, np.uint64)
-    return _fill(text_B, start, stop, classes_C, state, hashes_H)[0]
+def _power(exponent: int) -> np.uint64:
+    """The weight of a token that has left the run, modulo 2^64."""
+    power = np.uint64(1)
+    for _ in range(exponent):
+        power *= _WEIGHT
+    return power
+
+
+@compiled
+def _gram_hashes(
+    buffer_B: NDArray[np.uint8],
+    offsets_N1: NDArray[np.int64],
+    classes_C: NDArray[np.uint32],
+    length: int,
+    hashes: NDArray[np.uint64],
+    starts_N1: NDArray[np.int64],
+) -> None:
+    state = np.empty(length + 2, np.uint64)
+    write = 0
+    for i in range(offsets_N1.shape[0] - 1):
+        state[:] = 0
+        starts_N1[i] = write
+        start, stop = offsets_N1[i], offsets_N1[i + 1]
+        # A token takes two bytes with what separates it, and one of them alone may be an ideograph of three.
+        room = hashes[write : write + (stop - start) // 2 + 2]
+        write += _fill(buffer_B, start, stop, classes_C, state, room)[0]
+    starts_N1[offsets_N1.shape[0] - 1] = write
+
+
+@compiled
+def _distinct(hashes: NDArray[np.uint64], starts_N1: NDArray[np.int64]) -> int:
+    """Close the gaps that repeated values of ascending lists leave; moves the starts; returns the new total."""
+    write = 0
+    for i in range(starts_N1.shape[0] - 1):
+        start, stop = starts_N1[i], starts_N1[i + 1]
+        starts_N1[i] = write
+        for k in range(start, stop):
+            if k == start or hashes[k] != hashes[k - 1]:
+                hashes[write] = hashes[k]
+                write += 1
+    starts_N1[starts_N1.shape[0] - 1] = write
+    return write
 
 
 @compiled
