@@ -7,13 +7,15 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from motherlode.errors import CorruptError, MeasureError
 from motherlode.measures import charts
 from motherlode.measures.catalogue import CATALOGUE, GROUPS, expand
-from motherlode.measures.interval import Interval
-from motherlode.measures.report import Measure, Report
+from motherlode.measures.interval import Interval, ratio_interval, ratio_pulls
+from motherlode.measures.report import Measure, Passage, Report
+from motherlode.randomness import numpy_generator
 
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -154,6 +156,9 @@ def test_names_expand() -> None:
     assert "memorisation" in GROUPS
     with pytest.raises(MeasureError, match="did you mean 'frechet'"):
         expand(("frechett",))
+    assert expand((), ("likelihood",)) == ["bits_per_byte", "bits_per_byte_xz", "perplexity"]
+    with pytest.raises(MeasureError, match="not one of such data"):
+        expand(("frechet",), ("likelihood",))
 
 
 def test_charts_have_round_ticks_and_break_at_nothing() -> None:
@@ -165,6 +170,105 @@ def test_charts_have_round_ticks_and_break_at_nothing() -> None:
     bar = charts.interval_bar(5.0, math.nan, math.nan, {"real": 2.0})
     assert "nan" not in bar
     assert "<rect" not in bar
+
+
+def test_texts_are_shown_as_they_are_and_marked(tmp_path: Path) -> None:
+    passages = [
+        Passage(
+            "<b>床前明月光</b> and more", "longest match 5 tokens", (3, 8), Passage("疑是 床前明月光 &c", mark=(3, 8))
+        ),
+        Passage("plain\n\ntext"),
+    ]
+    made = Report(
+        {"verbatim": measure("verbatim", 0.02, 0.01)}, texts={"Most copied: beside where it stands": passages}
+    )
+    page = made.save(tmp_path).read_text(encoding="utf-8")
+    assert "&lt;b&gt;<mark>床前明月光</mark>&lt;/b&gt; and more" in page
+    assert "疑是 <mark>床前明月光</mark> &amp;c" in page
+    assert "plain\n\ntext" in page
+    assert page.count("<mark>") == 2
+    assert '<section class="texts pairs">' in page
+    assert "2 % to" not in page
+    assert "1\u202f% to 3\u202f%" in page
+
+
+def test_tokenizers_may_differ_where_bytes_are_the_unit() -> None:
+    words = {"extractor": "tokenizer-8192-aa", "weights": "aa"}
+    bytes_ = {"extractor": "tokenizer-262-bb", "weights": "bb"}
+    after = Report({"bits_per_byte": measure("bits_per_byte", 1.2, 0.1, **words)})
+    before = Report({"bits_per_byte": measure("bits_per_byte", 1.9, 0.1, **bytes_)})
+    assert after.compare(before)[0].verdict == "better"
+    assert after["bits_per_byte"].label == "bits_per_byte"
+    after = Report({"perplexity": measure("perplexity", 20.0, 1.0, **words)})
+    before = Report({"perplexity": measure("perplexity", 3.0, 1.0, **bytes_)})
+    with pytest.raises(MeasureError, match="same extractor"):
+        after.compare(before)
+    assert after["perplexity"].label == "perplexity[tokenizer-8192-aa]"
+
+
+def test_a_bound_is_compared_with_what_it_bounds() -> None:
+    def one(name: str, value: float) -> Report:
+        return Report({name: measure(name, value, 0.05, resize="window 64, stride 32")})
+
+    exact = one("bits_per_byte", 1.5)
+    assert one("bits_per_byte_bound", 1.2).compare(exact)[0].verdict == "better"
+    assert one("bits_per_byte_bound", 1.9).compare(exact)[0].verdict == "not known: a bound"
+    assert exact.compare(one("bits_per_byte_bound", 1.2))[0].verdict == "worse"
+    assert exact.compare(one("bits_per_byte_bound", 1.9))[0].verdict == "not known: a bound"
+    assert one("bits_per_byte_bound", 1.5).compare(exact)[0].verdict == "no clear change"
+    assert one("bits_per_byte_bound", 1.9).compare(one("bits_per_byte_bound", 1.2))[0].verdict == "worse"
+
+
+def test_the_same_documents_are_compared_in_pairs(tmp_path: Path) -> None:
+    """Two models differ by 0.02 bits on every document; the documents differ by 0.5 among themselves."""
+    rng = numpy_generator(0, "test pairs")
+    num_bytes = rng.integers(100, 5000, 200)
+    bits = (1.5 + 0.5 * rng.standard_normal(200)) * num_bytes
+    better = bits - 0.02 * num_bytes + 0.001 * rng.standard_normal(200) * num_bytes
+
+    def one(bits_N: np.ndarray) -> Report:
+        value, pulls = ratio_pulls(bits_N, num_bytes)
+        interval = ratio_interval(bits_N, num_bytes)
+        made = replace(measure("bits_per_byte", value), low=interval.low, high=interval.high)
+        return Report({"bits_per_byte": made}, pulls={"bits_per_byte": pulls.tolist()})
+
+    before, after = one(bits), one(better)
+    found = after.compare(before)[0]
+    assert found.verdict == "better"
+    assert found.change.low < -0.02 < found.change.high
+    assert found.change.method == "paired, document by document"
+    # The change is known fifty times as well as either value.
+    assert found.change.high - found.change.low < 0.02 * (before["bits_per_byte"].high - before["bits_per_byte"].low)
+    before.save(tmp_path)
+    assert after.compare(Report.open(tmp_path))[0].change == pytest.approx(found.change, rel=1e-4)
+    alone = Report(dict(before))
+    assert after.compare(alone)[0].verdict == "no clear change"
+
+
+def test_pairs_hold_what_they_claim() -> None:
+    held = []
+    for seed in range(200):
+        rng = numpy_generator(seed, "test pairs")
+        num_bytes = np.ceil(np.exp(rng.normal(7, 1.5, 60)))
+        first = (1.5 + 0.5 * rng.standard_normal(60)) * num_bytes
+        second = first + 0.1 * rng.standard_normal(60) * num_bytes
+        reports = []
+        for bits in (first, second):
+            interval = ratio_interval(bits, num_bytes)
+            made = replace(measure("bits_per_byte", interval.value), low=interval.low, high=interval.high)
+            reports.append(
+                Report({"bits_per_byte": made}, pulls={"bits_per_byte": ratio_pulls(bits, num_bytes)[1].tolist()})
+            )
+        held.append(reports[1].compare(reports[0])[0].verdict == "no clear change")
+    assert 0.86 <= np.mean(held) <= 0.98
+
+
+def test_a_harness_defines_its_own_measures(tmp_path: Path) -> None:
+    made = Report({"harness:arc_easy:acc": measure("harness:arc_easy:acc", 0.4, 0.02, direction="higher")})
+    page = made.save(tmp_path).read_text(encoding="utf-8")
+    assert "arc_easy: acc" in page
+    assert "Tasks" in page
+    assert Report.open(tmp_path).compare(made)[0].verdict == "no clear change"
 
 
 @pytest.mark.parametrize(

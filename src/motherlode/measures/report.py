@@ -2,21 +2,22 @@
 
 A Fréchet distance without its extractor, precision, resize, reference and number of samples is a number without a unit:
 published values for one set of images differ by 66 against 5 between code bases. So a `Measure` cannot be made without
-them, and `Report.compare` raises where one of them differs. `report.json` is the record; `report.html` is for people,
-one file that needs no network.
+them, and `Report.compare` raises where one of them differs. Where two reports scored the same documents, they are
+compared document by document: what makes a document hard for both models is no doubt about which is better.
+`report.json` is the record; `report.html` is for people, one file that needs no network.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from motherlode import storage
 from motherlode.errors import CorruptError, MeasureError
-from motherlode.measures.catalogue import CATALOGUE
+from motherlode.measures.catalogue import definition
 from motherlode.measures.interval import Interval, normal_quantile
 
 FORMAT = 1
@@ -35,10 +36,10 @@ class Measure:
         low, high: ends of the interval; NaN where none can be given.
         level: of the interval.
         method: how the interval was found.
-        extractor: name of the features, e.g. "efficientnet-lite0".
+        extractor: name of the features, e.g. "efficientnet-lite0"; of a likelihood, the tokenizer.
         weights: fingerprint of that extractor with its weights and options.
-        dtype, resize: what the extractor computed in, and did to images first.
-        num_samples: generated samples.
+        dtype, resize: what the extractor computed in, and did to images first, or how texts were cut into windows.
+        num_samples: generated samples; of a likelihood, documents.
         num_reference: real samples they were compared with; 0 where there are none.
         reference: what those are, e.g. "heldout of dataset 1f2e…".
         direction: "lower" or "higher" is better; "none" where neither is.
@@ -71,16 +72,18 @@ class Measure:
             high=interval.high,
             level=interval.level,
             method=interval.method,
-            direction=CATALOGUE[name].direction,
+            direction=definition(name).direction,
             **taken_with,
         )
 
     @property
     def label(self) -> str:
         """Its name with its extractor: "frechet[efficientnet-lite0]", or "FID" where that name is earned."""
-        if self.published and CATALOGUE[self.name].short:
-            return CATALOGUE[self.name].short
-        return f"{self.name}[{self.extractor}]" if self.extractor else self.name
+        defined = definition(self.name)
+        if self.published and defined.short:
+            return defined.short
+        named = self.extractor and "extractor" not in defined.across
+        return f"{self.name}[{self.extractor}]" if named else self.name
 
     @property
     def error(self) -> float:
@@ -108,7 +111,7 @@ class Difference:
         name: of the measure.
         before, after: both values.
         change: after − before, with an interval that treats the two as independent.
-        verdict: "better", "worse", "moved" (where neither way is better) or "no clear change".
+        verdict: "better", "worse", "moved" (where neither way is better), "no clear change", or "not known: a bound".
     """
 
     name: str
@@ -116,6 +119,23 @@ class Difference:
     after: Measure
     change: Interval
     verdict: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text to be read in a report.
+
+    Attributes:
+        text: as it is.
+        note: what to know about it, in a few words.
+        mark: (start, end) of the characters to be marked; equal for none.
+        beside: a text to be read beside it.
+    """
+
+    text: str
+    note: str = ""
+    mark: tuple[int, int] = (0, 0)
+    beside: Passage | None = None
 
 
 class Report(Mapping[str, Measure]):
@@ -126,6 +146,8 @@ class Report(Mapping[str, Measure]):
         facts: what was measured; "title", "notes" (a list of sentences) and "cost" (label → text) are shown.
         pictures: caption → PNG bytes, shown in `report.html` and kept nowhere else.
         history: lines of a run's `metrics.jsonl`, drawn as curves.
+        texts: caption → texts, shown in `report.html` and kept nowhere else.
+        pulls: measure → how far each document draws it (`interval.ratio_pulls`), for paired comparison.
     """
 
     def __init__(
@@ -134,11 +156,16 @@ class Report(Mapping[str, Measure]):
         facts: Mapping[str, Any] | None = None,
         pictures: Mapping[str, bytes] | None = None,
         history: list[dict[str, Any]] | None = None,
+        *,
+        texts: Mapping[str, Sequence[Passage]] | None = None,
+        pulls: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         self._measures = dict(measures)
         self.facts = dict(facts or {})
         self.pictures = dict(pictures or {})
         self.history = list(history or [])
+        self.texts = {caption: list(passages) for caption, passages in (texts or {}).items()}
+        self.pulls = {name: [float(f"{pull:.6g}") for pull in found] for name, found in (pulls or {}).items()}
 
     def __getitem__(self, name: str) -> Measure:
         return self._measures[name]
@@ -156,14 +183,23 @@ class Report(Mapping[str, Measure]):
     def compare(self, other: Report) -> list[Difference]:
         """How the measures both reports hold moved from `other` to this one.
 
+        A measure is compared with itself, or, where the other report lacks it, with the one it bounds.
+
         Raises:
             MeasureError: they share none, or one was taken with another extractor, weights, precision, resize,
                 reference or number of samples; the message names the field.
         """
-        shared = [name for name in self if name in other]
+        shared = [(name, name) for name in self if name in other]
+        for mine, others in ((self, other), (other, self)):
+            bounds = [(name, definition(name).bounds) for name in mine if name not in others]
+            found = [pair for pair in bounds if pair[1] in others and pair[1] not in mine]
+            shared += found if mine is self else [pair[::-1] for pair in found]
         if not shared:
             raise MeasureError("two reports must share a measure to be compared", f"{[*self]} and {[*other]}")
-        return [difference(other[name], self[name]) for name in shared]
+        return [
+            difference(other[theirs], self[mine], other.pulls.get(theirs), self.pulls.get(mine))
+            for mine, theirs in shared
+        ]
 
     def save(self, folder: str | Path) -> Path:
         """Write `report.json` and `report.html` into a folder; returns the path of the latter."""
@@ -173,6 +209,7 @@ class Report(Mapping[str, Measure]):
         folder.mkdir(parents=True, exist_ok=True)
         measures = {name: measure.as_dict() for name, measure in self.items()}
         content = {"format": FORMAT, "measures": measures, "order": [*measures], "facts": self.facts}
+        content |= {"pulls": self.pulls} if self.pulls else {}
         storage.write_json(folder / JSON, content)
         storage.write_text(folder / HTML, render(self))
         return folder / HTML
@@ -194,37 +231,70 @@ class Report(Mapping[str, Measure]):
             if content["format"] > FORMAT:
                 raise MeasureError("the report must be of a format known here", content["format"], "upgrade motherlode")
             measures = {name: Measure.from_dict(content["measures"][name]) for name in content["order"]}
-            return cls(measures, content["facts"])
+            return cls(measures, content["facts"], pulls=content.get("pulls"))
         except (KeyError, TypeError) as error:
             raise CorruptError("a report must be complete", str(path), f"evaluate again ({error!r})") from error
 
 
-def difference(before: Measure, after: Measure) -> Difference:
-    """The change from one measure to another of the same kind.
+def difference(
+    before: Measure,
+    after: Measure,
+    pulls_before: Sequence[float] | None = None,
+    pulls_after: Sequence[float] | None = None,
+) -> Difference:
+    """The change from one measure to another of the same kind, or to the one it bounds.
+
+    Args:
+        before, after: both measures.
+        pulls_before, pulls_after: of the same documents in the same order, where known: their errors are compared
+            document by document.
 
     Raises:
         MeasureError: they were not taken alike; the message names the field.
     """
-    if before.name != after.name:
+    first_defined, defined = definition(before.name), definition(after.name)
+    if before.name != after.name and before.name != defined.bounds and first_defined.bounds != after.name:
         raise MeasureError("only like measures compare", f"{before.name} and {after.name}")
     for field in _UNLIKE:
         first, second = getattr(before, field), getattr(after, field)
-        if first != second:
+        if first != second and field not in defined.across:
             raise MeasureError(
                 f"{before.name} can be compared only at the same {field.replace('_', ' ')}",
                 f"{first} and {second}",
                 "evaluate both with the same settings",
             )
-    error = math.hypot(before.error, after.error)
+    error, how = math.hypot(before.error, after.error), "normal, independent samples"
+    if pulls_before is not None and pulls_after is not None and len(pulls_before) == len(pulls_after) > 1:
+        error, how = _paired_error(before, after, pulls_before, pulls_after), "paired, document by document"
     half = normal_quantile(after.level) * error
     value = after.value - before.value
-    change = Interval(value, value - half, value + half, after.level, "normal, independent samples")
+    change = Interval(value, value - half, value + half, after.level, how)
+    return Difference(after.name, before, after, change, _verdict(before, after, change))
+
+
+def _paired_error(
+    before: Measure, after: Measure, pulls_before: Sequence[float], pulls_after: Sequence[float]
+) -> float:
+    """Standard error of a difference over the same documents, as wide as the wider interval of the two was made."""
+    num = len(pulls_before)
+    plain = [math.sqrt(sum(pull * pull for pull in pulls)) / num for pulls in (pulls_before, pulls_after)]
+    widened = [measure.error / error for measure, error in zip((before, after), plain) if error > 0]
+    moved = math.sqrt(sum((y - x) ** 2 for x, y in zip(pulls_before, pulls_after))) / num
+    return moved * max([1.0, *widened])
+
+
+def _verdict(before: Measure, after: Measure, change: Interval) -> str:
     if not (change.low > 0 or change.high < 0):
-        return Difference(after.name, before, after, change, "no clear change")
+        return "no clear change"
     if after.direction == "none":
-        return Difference(after.name, before, after, change, "moved")
-    better = (value < 0) == (after.direction == "lower")
-    return Difference(after.name, before, after, change, "better" if better else "worse")
+        return "moved"
+    better = (change < 0) == (after.direction == "lower")
+    # A bound says nothing where the other value lies below it.
+    loose = after.name if not better else before.name
+    other = before.name if not better else after.name
+    if definition(loose).bounds == other:
+        return "not known: a bound"
+    return "better" if better else "worse"
 
 
 def _items(measure: Measure) -> list[tuple[str, Any]]:
