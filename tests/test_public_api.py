@@ -11,8 +11,8 @@ import pytest
 import motherlode as ml
 
 NAMES = {
-    "Dataset", "Law", "Plan", "Recipe", "Report", "Run", "__version__", "estimate", "evaluate", "export", "fit_law",
-    "generate", "measures", "plan", "prepare", "train",
+    "Dataset", "Law", "Plan", "Recipe", "Report", "Run", "Study", "__version__", "estimate", "evaluate", "export", "fit_law",
+    "generate", "measures", "plan", "prepare", "study", "train",
 }  # fmt: skip
 FIRST_PARAMETERS = {
     "estimate": ["recipe"],
@@ -22,6 +22,7 @@ FIRST_PARAMETERS = {
     "generate": ["run", "num", "seed", "condition"],
     "plan": ["law_or_study", "budget", "gpu_hour", "data_price"],
     "prepare": ["source"],
+    "study": ["source"],
     "train": ["recipe"],
 }
 MEASURES = [

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from motherlode.studies.law import Law as Law
     from motherlode.studies.plan import Plan as Plan
     from motherlode.studies.plan import plan as plan
+    from motherlode.studies.study import Study as Study
+    from motherlode.studies.study import study as study
     from motherlode.training.estimate import estimate as estimate
     from motherlode.training.evaluate import evaluate as evaluate
     from motherlode.training.run import Run as Run
@@ -35,6 +37,7 @@ _HOMES = {
     "Recipe": "motherlode.recipe",
     "Report": "motherlode.measures.report",
     "Run": "motherlode.training.run",
+    "Study": "motherlode.studies.study",
     "estimate": "motherlode.training.estimate",
     "evaluate": "motherlode.training.evaluate",
     "export": "motherlode.generation.export",
@@ -43,6 +46,7 @@ _HOMES = {
     "measures": "motherlode.measures",
     "plan": "motherlode.studies.plan",
     "prepare": "motherlode.data.prepare",
+    "study": "motherlode.studies.study",
     "train": "motherlode.training.run",
 }
 
@@ -53,6 +57,7 @@ __all__ = [
     "Recipe",
     "Report",
     "Run",
+    "Study",
     "__version__",
     "estimate",
     "evaluate",
@@ -62,6 +67,7 @@ __all__ = [
     "measures",
     "plan",
     "prepare",
+    "study",
     "train",
 ]
 

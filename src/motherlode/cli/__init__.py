@@ -19,9 +19,10 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from motherlode.cli import doctor, estimate, evaluate, export, generate, init, plan, prepare, train
+from motherlode.cli import doctor, estimate, evaluate, export, generate, init, plan, prepare, study, train
 
-_RESUMABLE = {"train": "run the same command again to go on where it stopped"}
+_GO_ON = "run the same command again to go on where it stopped"
+_RESUMABLE = {"train": _GO_ON, "study": _GO_ON}
 
 
 _FIRST_RUN = (
@@ -110,7 +111,7 @@ app = typer.Typer(
     help="Train generative models data-first: raw files → dataset → run → measured samples.",
     epilog=_lines("A first run:", _FIRST_RUN),
 )
-for verb in (doctor, prepare, init, estimate, train, evaluate, generate, export, plan):
+for verb in (doctor, prepare, init, estimate, train, evaluate, generate, export, study, plan):
     app.command(verb.__name__.rpartition(".")[2], epilog=_lines("Examples:", verb.EXAMPLES))(verb.command)
 
 

@@ -32,7 +32,7 @@ def command(
     treatment: str | None = typer.Option(None, help="What your data have had.", show_default="the baseline"),
     peak_flops: float | None = typer.Option(None, help="FLOP/s on the data sheet.", show_default="measured, or 312e12"),
     utilisation: float | None = typer.Option(None, help="Share of the peak reached.", show_default="measured, or 0.4"),
-    currency: str = typer.Option("USD", help="A label."),
+    currency: str | None = typer.Option(None, help="A label.", show_default="the study's, or USD"),
     form: str = typer.Option("auto", help="Form of the law."),
     next_pilot: bool = typer.Option(False, "--next", help="Propose the next pilot instead of a purchase."),
     out: Path = typer.Option(Path("plan"), "--out", "-o", help="Folder for plan.json and plan.html."),

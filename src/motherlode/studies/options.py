@@ -53,6 +53,10 @@ class StudyPrices(Strict):
     currency: str = Field("USD", description="a label")
 
 
+def _one_size() -> dict[str, dict[str, Any]]:
+    return {"base": {}}
+
+
 class StudyOptions(Strict):
     """The whole of a study."""
 
@@ -70,7 +74,7 @@ class StudyOptions(Strict):
         default_factory=lambda: {RAW: TreatmentOptions()}, min_length=1, description="the first is the baseline"
     )
     sizes: dict[str, dict[str, Any]] = Field(
-        default_factory=lambda: {"base": {}}, min_length=1, description="model sizes: name → recipe keys"
+        default_factory=_one_size, min_length=1, description="model sizes: name → recipe keys"
     )
     passes: tuple[Positive, ...] | None = Field(None, min_length=1, description="passes over the unique rows")
     samples: tuple[Positive, ...] | None = Field(None, min_length=1, description="training samples seen")

@@ -25,7 +25,7 @@ def render(study: Study) -> str:
     """The page as text."""
     law = study.law
     seen = law is not None and law.sees_unique and law.runs.has_unique
-    return template("study.html.j2").render(
+    page: str = template("study.html.j2").render(
         title=study.options.name,
         lead=_lead(study),
         tiles=_tiles(study),
@@ -39,6 +39,7 @@ def render(study: Study) -> str:
         warnings=[*study.facts.get("warnings", []), *(law.warnings if law is not None else [])],
         method=_method(law) if law is not None else [],
     )
+    return page
 
 
 def _lead(study: Study) -> str:

@@ -26,6 +26,7 @@ from motherlode.studies.intervals import horizon, z_of
 from motherlode.studies.law import Law
 from motherlode.studies.laws import Floats
 from motherlode.studies.prices import Machine, PriceCurve, PriceError, machine_of, read_price
+from motherlode.studies.study import SUMMARY, Study
 from motherlode.studies.value import Values, best_run, value
 from motherlode.studies.words import sentence
 
@@ -173,7 +174,7 @@ def plan(
     data_unit: float = 1e6,
     peak_flops: float | None = None,
     utilisation: float | None = None,
-    currency: str = "USD",
+    currency: str | None = None,
     worth: float = WORTH,
     form: str = "auto",
     seed: int = 0,
@@ -181,7 +182,8 @@ def plan(
     """Say what to buy next.
 
     Args:
-        law_or_study: a `Law`, the path of a law.json, a study's folder, or a table of runs as `fit_law` takes it.
+        law_or_study: a `Law`, a `Study` or its folder, the path of a law.json, or a table of runs as `fit_law` takes
+            it. Prices that a study names stand where none is given here.
         budget: money to spend, in `currency`.
         gpu_hour: price of a GPU-hour, or a price curve ("2.5 by 168" for whole weeks).
         data_price: price of `data_unit` more unique samples, collected, cleaned and labelled, or a curve ("3/M").
@@ -192,7 +194,7 @@ def plan(
             mapping of treatment → price. Without it, treatments are valued but not bought.
         data_unit: how many samples a plain data price pays for; a million by default.
         peak_flops, utilisation: of the machine an hour pays for; default measured by the pilots' `seconds`.
-        currency: a label.
+        currency: a label; default the study's, else USD.
         worth: relative improvement below which money is better kept.
         form: of the law, where a table is given.
         seed: of the draws.
@@ -202,9 +204,12 @@ def plan(
         PlanError: what one owns is not a positive count.
     """
     law = _law_of(law_or_study, form, seed)
+    named = _study_prices(law_or_study, law, treatment)
     question, notes = _ask(
-        law, budget, gpu_hour, data_price, unique, compute, treatment, clean_price, data_unit, peak_flops, utilisation,
-        currency, worth,
+        law, budget, named.get("gpu_hour") if gpu_hour is None else gpu_hour,
+        named.get("data_price") if data_price is None else data_price, unique, compute, treatment,
+        named.get("clean_price") if clean_price is None else clean_price, data_unit, peak_flops, utilisation,
+        currency or named.get("currency", "USD"), worth,
     )  # fmt: skip
     return _answer(law, question, notes, seed)
 
@@ -253,11 +258,14 @@ def _answer(law: Law, question: Question, notes: list[str], seed: int) -> Plan:
 def _law_of(given: Any, form: str, seed: int) -> Law:
     if isinstance(given, Law):
         return given
-    held = getattr(given, "law", None)
-    if isinstance(held, Law):
-        return held
+    if isinstance(given, Study):
+        if given.law is None:
+            raise PlanError("a plan needs a study with a law", given.why_no_law, "add cells and run it again")
+        return given.law
     if isinstance(given, str | Path):
         path = Path(given)
+        if path.is_dir() and (path / SUMMARY).is_file():
+            return _law_of(Study.open(path), form, seed)
         if path.is_dir() and (path / "law.json").is_file():
             return Law.open(path)
         if path.is_dir() and (path / "cells.jsonl").is_file():
@@ -267,6 +275,23 @@ def _law_of(given: Any, form: str, seed: int) -> Law:
         if path.is_dir():
             raise PlanError("a study's folder holds cells.jsonl or law.json", str(path), "run the study first")
     return fit_law(given, form, NUM_DRAWS, seed)
+
+
+def _study_prices(given: Any, law: Law, treatment: str | None) -> dict[str, Any]:
+    """Prices that a study names, by the names of `plan`'s arguments."""
+    if isinstance(given, str | Path) and (Path(given) / SUMMARY).is_file():
+        given = Study.open(given)
+    if not isinstance(given, Study):
+        return {}
+    prices = given.options.prices
+    current = law.treatments[law.group_of(treatment)]
+    cleaning = {
+        name: item.price
+        for name, item in given.options.treatments.items()
+        if item.price is not None and name != current and name in law.treatments
+    }
+    named = {"gpu_hour": prices.gpu_hour, "data_price": prices.data, "currency": prices.currency}
+    return {**named, **({"clean_price": cleaning} if cleaning else {})}
 
 
 def _ask(

@@ -22,7 +22,7 @@ _HEADLINES = {
 
 def render(plan: Plan) -> str:
     """The page as text."""
-    return template("plan.html.j2").render(
+    page: str = template("plan.html.j2").render(
         headline=_headline(plan),
         sentence=plan.sentence,
         votes=pictures.probability_bar(plan),
@@ -38,6 +38,7 @@ def render(plan: Plan) -> str:
         warnings=plan.warnings,
         method=_method(plan),
     )
+    return page
 
 
 def template(name: str) -> Any:
