@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, isfinite, log
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,9 +26,11 @@ from motherlode.studies.intervals import horizon, z_of
 from motherlode.studies.law import Law
 from motherlode.studies.laws import Floats
 from motherlode.studies.prices import Machine, PriceCurve, PriceError, machine_of, read_price
-from motherlode.studies.study import SUMMARY, Study
 from motherlode.studies.value import Values, best_run, value
 from motherlode.studies.words import sentence
+
+if TYPE_CHECKING:
+    from motherlode.studies.study import Study
 
 Verdict = Literal["data", "treatment", "compute", "neither", "abstain"]
 
@@ -258,14 +260,13 @@ def _answer(law: Law, question: Question, notes: list[str], seed: int) -> Plan:
 def _law_of(given: Any, form: str, seed: int) -> Law:
     if isinstance(given, Law):
         return given
-    if isinstance(given, Study):
-        if given.law is None:
-            raise PlanError("a plan needs a study with a law", given.why_no_law, "add cells and run it again")
-        return given.law
+    known = _study_of(given)
+    if known is not None:
+        if known.law is None:
+            raise PlanError("a plan needs a study with a law", known.why_no_law, "add cells and run it again")
+        return known.law
     if isinstance(given, str | Path):
         path = Path(given)
-        if path.is_dir() and (path / SUMMARY).is_file():
-            return _law_of(Study.open(path), form, seed)
         if path.is_dir() and (path / "law.json").is_file():
             return Law.open(path)
         if path.is_dir() and (path / "cells.jsonl").is_file():
@@ -277,17 +278,27 @@ def _law_of(given: Any, form: str, seed: int) -> Law:
     return fit_law(given, form, NUM_DRAWS, seed)
 
 
+def _study_of(given: Any) -> Study | None:
+    """A study, or what lies in a study's folder; None for anything else, without importing what studies need."""
+    if hasattr(given, "why_no_law"):
+        return given  # type: ignore[no-any-return]
+    if isinstance(given, str | Path) and (Path(given) / "study.json").is_file():
+        from motherlode.studies.study import Study
+
+        return Study.open(given)
+    return None
+
+
 def _study_prices(given: Any, law: Law, treatment: str | None) -> dict[str, Any]:
     """Prices that a study names, by the names of `plan`'s arguments."""
-    if isinstance(given, str | Path) and (Path(given) / SUMMARY).is_file():
-        given = Study.open(given)
-    if not isinstance(given, Study):
+    known = _study_of(given)
+    if known is None:
         return {}
-    prices = given.options.prices
+    prices = known.options.prices
     current = law.treatments[law.group_of(treatment)]
     cleaning = {
         name: item.price
-        for name, item in given.options.treatments.items()
+        for name, item in known.options.treatments.items()
         if item.price is not None and name != current and name in law.treatments
     }
     named = {"gpu_hour": prices.gpu_hour, "data_price": prices.data, "currency": prices.currency}
