@@ -8,7 +8,7 @@ file knows no family. `Recipe.load` takes about 5 ms.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -194,6 +194,19 @@ class Recipe(Strict):
     generate: GenerateOptions = GenerateOptions()
     price: PriceOptions = PriceOptions()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _family_has_defaults(cls, content: Any) -> Any:
+        """What the recipe leaves out of `train` is taken from its family first."""
+        model = content.get("model") if isinstance(content, dict) else None
+        family = model.get("family") if isinstance(model, dict) else None
+        if not isinstance(family, str) or family not in registry.names("family"):
+            return content
+        given = content.get("train", {})
+        if not isinstance(given, dict):
+            return content
+        return {**content, "train": _filled(given, registry.find("family", family).defaults)}
+
     @model_validator(mode="after")
     def _model_is_typed(self, info: ValidationInfo) -> Recipe:
         self.family_options((info.context or {}).get("where", ""))
@@ -245,6 +258,22 @@ class Recipe(Strict):
     def save(self, path: Path) -> None:
         """Write the recipe as YAML, atomically."""
         storage.write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def _filled(given: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` with what it lacks from `defaults`; a section that names another kind of thing keeps to itself."""
+    filled = dict(given)
+    for key, value in defaults.items():
+        mine = given.get(key)
+        if key not in given:
+            filled[key] = value
+        elif (
+            isinstance(value, Mapping)
+            and isinstance(mine, dict)
+            and mine.get("name", value.get("name")) == value.get("name")
+        ):
+            filled[key] = _filled(mine, value)
+    return filled
 
 
 def load(model: type[Model], path: str | Path, changes: Sequence[str] = ()) -> Model:

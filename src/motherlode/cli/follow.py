@@ -84,7 +84,7 @@ class Follower:
         parts = [
             f"step {count(progress.step)}/{count(progress.total)}{'' if progress.fixed else '~'}",
             losses(progress.scalars),
-            f"{count(progress.samples_per_sec)} samples/s",
+            rate(progress),
             f"{duration(progress.seconds_left)} left" if progress.step < progress.total else duration(progress.seconds),
             spent(progress),
             str(self._grid or ""),
@@ -107,7 +107,7 @@ class Follower:
         rows.add_column(style="dim", no_wrap=True)
         rows.add_column()
         rows.add_row("losses", losses(progress.scalars))
-        rows.add_row("rate", f"{count(progress.samples_per_sec)} samples/s, {count(progress.samples)} seen")
+        rows.add_row("rate", f"{rate(progress)}, {count(progress.samples * progress.counted_in[1])} seen")
         rows.add_row("so far", f"{duration(progress.seconds)}, {spent(progress)}")
         if self._grid is not None:
             rows.add_row("samples", Text(str(self._grid), overflow="fold"))
@@ -120,6 +120,12 @@ def losses(scalars: Mapping[str, float]) -> str:
     """The loss of each turn: "critic 0.53  generator 1.92"."""
     found = ((name.removesuffix("/loss"), value) for name, value in scalars.items() if name.endswith("/loss"))
     return "  ".join(f"{name} {value:.3g}" for name, value in found)
+
+
+def rate(progress: Progress) -> str:
+    """Recent speed, in what a person counts: "850 samples/s", "5,420 tokens/s"."""
+    unit, per_sample = progress.counted_in
+    return f"{count(progress.samples_per_sec * per_sample)} {unit}/s"
 
 
 def spent(progress: Progress) -> str:

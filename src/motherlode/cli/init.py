@@ -25,7 +25,7 @@ def command(
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Where to write.", show_default="<dataset>.yaml or recipe.yaml"
     ),
-    family: str = typer.Option("gan", help="The kind of model."),
+    family: str = typer.Option("", help="The kind of model.", show_default="what suits the dataset"),
     force: bool = typer.Option(False, "--force", help="Overwrite an existing file."),
 ) -> None:
     """Write a commented starter recipe."""
@@ -42,8 +42,17 @@ def command(
     target = out or Path(f"{name}.yaml" if dataset is not None else "recipe.yaml")
     if target.exists() and not force:
         raise RecipeError("`init` does not overwrite a file", str(target), "choose another --out, or add --force")
+    family = family or suited(opened.modality if opened is not None else "image")
     write_text(target, starter(name, str(dataset or "datasets/mine"), family, opened))
     console.done(f"{target}: read it, then  lode estimate {target}  and  lode train {target}")
+
+
+def suited(modality: str) -> str:
+    """The family to begin with on samples of this kind."""
+    from motherlode import registry
+
+    names = registry.names("family")
+    return next((name for name in names if modality in registry.find("family", name).starter_for), names[0])
 
 
 def file_name(text: str) -> str:
@@ -63,7 +72,9 @@ def starter(name: str, path: str, family: str = "gan", dataset: Dataset | None =
 
     known = ", ".join(registry.names("family"))
     values = {("name",): name, ("data", "path"): path}
-    options = registry.find("family", family).Options
+    found = registry.find("family", family)
+    options = found.Options
+    values |= {("train", *place): value for place, value in _flat(found.defaults)}
     lines = [f"# A recipe is the whole of a run: `lode train` needs nothing else.{_facts(dataset)}"]
     for entry in schema.entries(Recipe):
         if entry.place == ("model",):
@@ -92,6 +103,15 @@ def _lines(found: Iterable[Entry], values: Mapping[tuple[str, ...], Any]) -> Ite
         detail = "" if entry.is_section or entry.kind in _PLAIN else entry.kind
         comment = "; ".join(part for part in (detail, entry.about) if part)
         yield _commented(f"{'  ' * (len(entry.place) - 1)}{mark}{entry.place[-1]}:{known}", comment)
+
+
+def _flat(section: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of nested mappings with its place."""
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from (((key, *place), inner) for place, inner in _flat(value))
+        else:
+            yield (key,), value
 
 
 def _commented(text: str, comment: str) -> str:

@@ -59,6 +59,12 @@ class Family(nn.Module, ABC):
     """Measures taken by `evaluate` when the recipe names none."""
     fills: ClassVar[bool] = False
     """Whether `fill` can be asked for."""
+    makes_tokens: ClassVar[bool] = False
+    """Whether it learns sequences of tokens, and not arrays of values."""
+    starter_for: ClassVar[tuple[str, ...]] = ()
+    """Modalities for which `lode init` proposes this family."""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """What a recipe of this family takes for `train` where it says nothing, e.g. {"optimizer": {"name": "muon"}}."""
     loss_name: ClassVar[str] = ""
     """What `heldout_loss` measures, e.g. "nats per token"; "" where a family has no such loss."""
 

@@ -58,6 +58,11 @@ class SampleSpec:
     num_labels: int = 0
     tokens: TokenSpace | None = None
 
+    @property
+    def counted_in(self) -> tuple[str, int]:
+        """What amounts and speeds are told in, and how many of it a sample is: ("tokens", 256), ("samples", 1)."""
+        return ("samples", 1) if self.tokens is None else ("tokens", self.shape[0])
+
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], folder: Path | None = None) -> SampleSpec:
         """The inverse of `dataclasses.asdict`.
@@ -107,12 +112,15 @@ class Modality(Protocol):
     """File name endings (lower case, with the dot) that a folder source takes."""
     Options: type[Strict]
     """Cleaning thresholds and the normal form; becomes the section `clean` of `prepare`'s options."""
+    search: Literal["hamming", "bands"]
+    """What fingerprints are: words that differ in few bits where samples are alike, verified on thumbnails; or bands,
+    of which samples alike have one in common, verified on what `grams` finds in the samples themselves."""
     max_bits: int
-    """Fingerprints of near-duplicates differ in at most this many of 64 bits."""
+    """Fingerprints of near-duplicates differ in at most this many of 64 bits; of no meaning to bands."""
     augmentations: tuple[str, ...]
     """Alterations after which a sample still is what it was: what `prepare` makes altered copies with by default."""
     similar: float
-    """Least similarity (0..1) of verified near-duplicates."""
+    """Least similarity (0..1) of verified near-duplicates: what `similarity` finds, or the Jaccard index of `grams`."""
     reasons: Mapping[str, str]
     """Every reason `examine` has to drop a sample, and what it means to a person."""
     outliers: bool
@@ -126,6 +134,21 @@ class Modality(Protocol):
 
     def similarity(self, thumbs_a_NT: NDArray[np.uint8], thumbs_b_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How alike the samples behind two aligned sets of thumbnails are, in [0, 1]; mirrored ones count as alike."""
+        ...
+
+    def grams(
+        self, buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64], length: int | None = None
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hashes of all runs of `length` tokens of samples that lie one after another; only where `search` is bands.
+
+        Args:
+            buffer_B: the samples' bytes, in their normal form.
+            offsets_N1: where each begins, and the end of the last.
+            length: tokens in a run; None: as many as fingerprints are made of.
+
+        Returns:
+            The hashes, one sample after another, and where each sample's begin, with the end of the last.
+        """
         ...
 
     def plant(self, media: bytes) -> dict[str, bytes]:

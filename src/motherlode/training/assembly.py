@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motherlode import registry
-from motherlode.errors import DatasetError
+from motherlode.errors import DatasetError, RecipeError
 from motherlode.families import Batch, Family
 from motherlode.modality import Modality, SampleSpec
 from motherlode.recipe import Recipe
@@ -75,7 +75,18 @@ class Assembly:
         return cls(recipe, dataset, modality, spec, ranks)
 
     def build(self, setting: Setting) -> Family:
-        """A fresh family, initialised from the recipe's seed, placed as `setting` says."""
+        """A fresh family, initialised from the recipe's seed, placed as `setting` says.
+
+        Raises:
+            RecipeError: the family does not learn what the dataset holds.
+        """
+        if self.family.makes_tokens != (self.spec.tokens is not None):
+            able = [name for name in registry.names("family") if self._learns(name)]
+            raise RecipeError(
+                f"`model.family` must be one that learns {self.modality.name}",
+                self.recipe.family,
+                f"use one of: {', '.join(able)}",
+            )
         return setting.place(self.family.build(self.options, self.spec, self.recipe.seed))
 
     @cached_property
@@ -83,6 +94,9 @@ class Assembly:
         """The recipe's kind of model."""
         family: type[Family] = registry.find("family", self.recipe.family)
         return family
+
+    def _learns(self, family: str) -> bool:
+        return bool(registry.find("family", family).makes_tokens == (self.spec.tokens is not None))
 
     @cached_property
     def options(self) -> Any:
@@ -117,6 +131,15 @@ class Assembly:
             return None
         batch = min(self.recipe.train.batch, num)
         return Loader(self.dataset, "heldout", self.spec, seed=self.recipe.seed, batch=batch)
+
+    @property
+    def amount(self) -> dict[str, int]:
+        """Unique documents and tokens in training, where samples are windows of tokens."""
+        from motherlode.data.sequences import Sequences
+
+        if not isinstance(self.loader, Sequences):
+            return {}
+        return {"train_documents": self.loader.num_documents, "train_tokens": self.loader.num_tokens}
 
     @property
     def portable_spec(self) -> SampleSpec:

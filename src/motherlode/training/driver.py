@@ -281,6 +281,7 @@ class Driver:
                 money=bill["money"],
                 currency=bill["currency"],
                 fixed=self.facts["steps_fixed"],
+                counted_in=self.assembly.spec.counted_in,
                 scalars=self._last_scalars,
             )
         )

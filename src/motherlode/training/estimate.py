@@ -44,6 +44,7 @@ class Estimate:
         kwh: energy, estimated; `kwh_assumption` says how.
         money: price in `currency`; 0 where the recipe names no prices.
         decision: what `auto` picked, and the rate of each candidate.
+        counted_in: what samples are told in: see `SampleSpec.counted_in`.
     """
 
     parameters: int
@@ -60,25 +61,27 @@ class Estimate:
     money: float
     currency: str
     decision: Decision
+    counted_in: tuple[str, int] = ("samples", 1)
 
     def rows(self) -> list[tuple[str, str]]:
         """A table for a person: what, how much."""
         rates = sorted(self.decision.seconds_per_step.items(), key=lambda item: item[1])
-        per_step = self.samples / self.steps
+        unit, per_sample = self.counted_in
+        per_step = self.samples * per_sample / self.steps
         table = [
             ("parameters", f"{self.parameters:,} ({self.learnable_parameters:,} learn)"),
             ("steps", f"{self.steps:,}"),
-            ("samples", f"{self.samples:,}"),
+            (unit, f"{self.samples * per_sample:,}"),
             ("operations", f"{self.flops:.3g} FLOP"),
             ("time", _duration(self.seconds)),
-            ("rate", f"{per_step / self.seconds_per_step:,.0f} samples/s"),
+            ("rate", f"{per_step / self.seconds_per_step:,.0f} {unit}/s"),
             ("memory", f"{self.memory_bytes / 1e6:,.0f} MB"),
             ("checkpoint", f"{self.checkpoint_bytes / 1e6:,.1f} MB"),
             ("energy", f"{self.kwh:.3g} kWh ({self.kwh_assumption})"),
             ("price", f"{self.money:,.2f} {self.currency}" if self.money else "set price.hour or price.kwh"),
             ("runs in", str(self.decision.setting)),
         ]
-        table += [(f"  {name}", f"{per_step / seconds:,.0f} samples/s") for name, seconds in rates]
+        table += [(f"  {name}", f"{per_step / seconds:,.0f} {unit}/s") for name, seconds in rates]
         return table + [("note", note) for note in self.decision.notes]
 
     def as_dict(self) -> dict[str, Any]:
@@ -129,6 +132,7 @@ def estimate(recipe: Recipe) -> Estimate:
         money=bill["money"],
         currency=bill["currency"],
         decision=plan.decision,
+        counted_in=assembly.spec.counted_in,
     )
 
 

@@ -48,6 +48,7 @@ class Progress:
         flops: operations spent.
         kwh: energy spent, estimated.
         money: price of that so far, in `currency`; 0 where the recipe names no price.
+        counted_in: what a person counts samples in, and how many of it one is: see `SampleSpec.counted_in`.
         scalars: the last logged ones, as `turn/name`.
     """
 
@@ -62,6 +63,7 @@ class Progress:
     money: float = 0.0
     currency: str = "USD"
     fixed: bool = True
+    counted_in: tuple[str, int] = ("samples", 1)
     scalars: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -315,6 +315,7 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
         "dataset": assembly.dataset.id,
         "dataset_path": recipe.data.path,
         "train_samples": len(assembly.loader),
+        **assembly.amount,
         "labels": list(assembly.dataset.labels),
         "spec": asdict(assembly.portable_spec),
         "parameters": sum(parameter.numel() for parameter in family.parameters()),

@@ -46,6 +46,7 @@ class Gan(Family):
 
     Options: ClassVar[type[Strict]] = GanOptions
     measures: ClassVar[tuple[str, ...]] = ()
+    starter_for: ClassVar[tuple[str, ...]] = ("image",)
     seen: Tensor
     """Samples the generator has learnt from, over all ranks."""
     label_counts: Tensor

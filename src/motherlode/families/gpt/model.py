@@ -18,14 +18,13 @@ from torch import Tensor, nn
 
 from motherlode.errors import RecipeError
 from motherlode.families import Batch, Family, Turn
+from motherlode.families._language import warn_of_rise
 from motherlode.families.gpt.options import Options as GptOptions
 from motherlode.modality import SampleSpec, TokenSpace
 from motherlode.networks.blocks import evaluating
 from motherlode.networks.language import decoder
 from motherlode.networks.language.sizes import frame_of
 from motherlode.recipe import Strict
-
-_RISE_NATS = 0.05
 
 
 class Gpt(Family):
@@ -41,6 +40,8 @@ class Gpt(Family):
     Options: ClassVar[type[Strict]] = GptOptions
     measures: ClassVar[tuple[str, ...]] = ()
     loss_name: ClassVar[str] = "nats per token"
+    makes_tokens: ClassVar[bool] = True
+    starter_for: ClassVar[tuple[str, ...]] = ("text",)
 
     def __init__(self, network: Any, options: GptOptions, space: TokenSpace, length: int) -> None:
         super().__init__()
@@ -171,8 +172,4 @@ class Gpt(Family):
 
     def warnings(self, history: Sequence[Mapping[str, float]]) -> list[str]:
         """Whether the model has begun to learn its data by heart."""
-        losses = [look["heldout_nats"] for look in history if "heldout_nats" in look]
-        if len(losses) < 4 or min(losses[-2:]) < min(losses) + _RISE_NATS:
-            return []
-        risen = f"the held-out loss has risen by {losses[-1] - min(losses):.2f} nats a token from {min(losses):.2f}"
-        return [f"{risen}: the model learns its data by heart; give it more data, fewer passes or a smaller size"]
+        return warn_of_rise(history)
