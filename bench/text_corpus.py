@@ -3,8 +3,8 @@
     bench/fetch_data.sh $(python bench/text_corpus.py packages)
     python bench/text_corpus.py build FOLDER        docs.jsonl (208 MB), subset.jsonl (99 MB), large.jsonl (2 GB)
 
-Several versions of one manual lie in different packages, so look-alikes come about as they do in the wild. `large.jsonl`
-holds ten versions of `docs.jsonl`: in each, three words in ten are replaced by others, always the same by the same, so
+Several versions of one manual lie in different packages, so look-alikes come about as they do in the wild. The large
+file holds ten versions of `docs.jsonl`: in each, three words in ten are replaced by others, always the same by the same, so
 that texts alike in one version stay alike, and no text is like its counterpart in another version.
 """
 
@@ -20,14 +20,15 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-PACKAGES = """
+_NAMES = """
 apache2-doc clang-13-doc clang-14-doc clang-15-doc clang-16-doc clang-19-doc clang-22-doc cmake-doc
 debian-reference-zh-cn git-doc libboost1.74-doc libboost1.81-doc libglib2.0-doc libglibmm-2.4-doc libglibmm-2.68-doc
 libgtk2.0-doc libgtk-3-doc libgtk-4-doc libgtkmm-2.4-doc libgtkmm-3.0-doc libgtkmm-4.0-doc libreoffice-help-en-gb
 libreoffice-help-en-us libreoffice-help-zh-cn linux-doc-6.1 linux-doc-6.12 llvm-13-doc llvm-14-doc llvm-15-doc
 llvm-16-doc llvm-19-doc llvm-22-doc manpages-zh openjdk-17-doc postgresql-doc-15 python-django-doc python3.11-doc
 ruby3.1-doc sqlite3-doc
-""".split()
+"""
+PACKAGES = _NAMES.split()
 DOCS_BYTES, SUBSET_BYTES = 208_000_000, 99_000_000
 LEAST_CHARACTERS = 200
 COPIES = 10

@@ -1,16 +1,18 @@
-"""From part files to the columns that steps work on: ids, labels, sizes and fingerprints in memory, thumbnails on disk.
+"""From part files to the columns that steps work on: ids, labels and sizes in memory, fingerprints and more on disk.
 
-Parts are mapped one at a time and their media are never touched, so the peak grows by about 100 bytes a row; the
-thumbnails (1.2 kB a row for images) go to one file, of which rows are fetched when they are compared.
+Parts are mapped one at a time and their media are never touched, so the peak grows by about 70 bytes a row; the
+fingerprints (32 bytes a row for images, 128 for texts), thumbnails (1.2 kB a row for images) and features go to a file
+each, of which rows are fetched when they are compared.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from motherlode.data.arrow import from_fixed_bytes, to_numpy
 from motherlode.data.parts import PartRecord, part_path, read_part
 from motherlode.data.step import Rows
+from motherlode.data.texts import Texts
 
 
 @dataclass
@@ -65,24 +68,48 @@ class DiskRows:
         return fetched
 
 
-def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, with_features: bool) -> Rows:
+@dataclass
+class _Column:
+    """A column of fixed-size binary that moves from the parts to a file of its own; of no width where parts lack it."""
+
+    path: Path
+    name: str
+    dtype: type[np.generic]
+    num_rows: int = 0
+    width: int = 0
+
+    def write(self, batch: Any, fit: NDArray[np.bool_], file: IO[bytes]) -> None:
+        """Append the rows of a batch that are fit."""
+        self.num_rows += int(fit.sum())
+        if self.name in batch.schema.names:
+            chosen = from_fixed_bytes(batch.column(self.name), self.dtype)[fit]
+            self.width = chosen.shape[1]
+            file.write(chosen.data)
+
+    def rows(self) -> DiskRows:
+        """All that was written."""
+        return DiskRows(self.path, self.dtype, (self.num_rows, self.width))
+
+
+def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int) -> Rows:
     """Read the small columns of all parts.
 
     Args:
-        parts: folder of the part files; `thumbs.bin` and `features.bin` are written beside them.
+        parts: folder of the part files; `fingerprints.bin`, `thumbs.bin` and `features.bin` are written beside them.
         records: what the first pass returned, in order.
         num_sources: a lone label from a lone source tells nothing apart, and is no label.
-        with_features: whether the parts hold features.
     """
     import pyarrow.compute as pc
 
     labels, reasons, steps = _Names(), _Names(), _Names()
-    found: dict[str, list[NDArray[Any]]] = {
-        name: [] for name in ("ids", "labels", "sizes", "reasons", "steps", "fingerprints")
-    }
-    thumbs_path, features_path = parts / "thumbs.bin", parts / "features.bin"
-    num_thumbs, thumb_bytes, num_features, num_columns = 0, 1, 1, 1
-    with thumbs_path.open("wb") as thumbs, features_path.open("wb") as features:
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in ("ids", "labels", "sizes", "reasons", "steps")}
+    on_disk = [
+        _Column(parts / "fingerprints.bin", "fingerprint", np.uint64),
+        _Column(parts / "thumbs.bin", "thumb", np.uint8),
+        _Column(parts / "features.bin", "feature", np.float32),
+    ]
+    with ExitStack() as stack:
+        files = [stack.enter_context(column.path.open("wb")) for column in on_disk]
         for record in records:
             reader = read_part(part_path(parts, record.index))
             for number in range(reader.num_record_batches):
@@ -93,15 +120,8 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, with
                 found["steps"].append(steps.codes(batch.column("step"), np.int8))
                 found["sizes"].append(to_numpy(pc.binary_length(batch.column("media")), 0).astype(np.int64))
                 fit = found["reasons"][-1] < 0
-                fingerprints = _fixed(batch, "fingerprint", np.uint64)
-                found["fingerprints"].append(fingerprints[fit])
-                chosen = _fixed(batch, "thumb", np.uint8)[fit]
-                thumbs.write(chosen.data)
-                num_thumbs, thumb_bytes, num_columns = num_thumbs + len(chosen), chosen.shape[1], fingerprints.shape[1]
-                if with_features:
-                    chosen = _fixed(batch, "feature", np.float32)[fit]
-                    features.write(chosen.data)
-                    num_features = chosen.shape[1]
+                for column, file in zip(on_disk, files, strict=True):
+                    column.write(batch, fit, file)
     reasons_N = _joined(found["reasons"], np.int16)
     places_N = np.where(reasons_N < 0, np.cumsum(reasons_N < 0) - 1, -1).astype(np.int64)
     label_names, labels_N = _sorted_labels(labels.names, _joined(found["labels"], np.int32))
@@ -113,21 +133,15 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, with
         label_names=label_names,
         num_bytes_N=_joined(found["sizes"], np.int64),
         places_N=places_N,
-        fingerprints_PK=np.concatenate([np.zeros((0, num_columns), np.uint64), *found["fingerprints"]]),
-        thumbs_PT=DiskRows(thumbs_path, np.uint8, (num_thumbs, thumb_bytes)),
-        features_PD=DiskRows(features_path, np.float32, (num_thumbs if with_features else 0, num_features)),
+        fingerprints_PK=on_disk[0].rows(),
+        thumbs_PT=on_disk[1].rows(),
+        features_PD=on_disk[2].rows(),
+        texts=Texts(parts, records),
         reasons_N=reasons_N,
         steps_N=_joined(found["steps"], np.int8),
         reason_names=reasons.names,
         step_names=steps.names,
     )
-
-
-def _fixed(batch: Any, name: str, dtype: type[np.generic]) -> NDArray[Any]:
-    """A column of fixed-size binary as rows of an array; rows of no columns where the modality has none."""
-    if name not in batch.schema.names:
-        return np.zeros((batch.num_rows, 0), dtype)
-    return from_fixed_bytes(batch.column(name), dtype)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

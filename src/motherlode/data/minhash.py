@@ -1,7 +1,7 @@
 """Near-duplicate texts: bands of min-hashes propose pairs, the texts themselves decide, disjoint sets collect.
 
-One band is in memory at a time, and of a band that is too large only the hashes of one range; the sets of shingles live
-for one batch of pairs. So the peak does not grow with the texts, and with their number only by the eight bytes a row of
+One band is in memory at a time, and of a band that is too large only the hashes of one range; shingles live for one
+batch of pairs. So the peak does not grow with the texts, and with their number only by the eight bytes a row of
 the disjoint sets. What is looked at is bounded too: within a bucket, rows are ordered by the next band as well, and a
 row is compared with the `REACH` before it. Buckets of up to `REACH` + 1 rows are compared wholly; in larger ones
 copies lie side by side, and a pile of copies costs one comparison each.
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from motherlode.data.dedupe import Clusters
 from motherlode.data.threads import on_all_cores
 
-Sets = Callable[[NDArray[np.int64]], tuple[NDArray[np.uint64], NDArray[np.int64]]]
-"""Ascending rows → (their ascending sets of shingles one after another, where each begins and the last ends)."""
+Shingles = Callable[[NDArray[np.int64]], tuple[NDArray[np.uint64], NDArray[np.int64]]]
+"""Ascending rows → (their shingles, repeated ones too, one text after another; where each begins and the last ends)."""
 
 REACH = 8
 _ROUNDS = ((1, 1), (2, 3), (4, REACH))
@@ -32,7 +32,7 @@ _ROUNDS = ((1, 1), (2, 3), (4, REACH))
 BAND_BYTES = 256 << 20
 """Most bytes of entries of one band that are sorted at a time."""
 BATCH_BYTES = 32 << 20
-"""Most bytes of text whose sets are held at a time, unless one pair has more."""
+"""Most bytes of text whose shingles are held at a time, unless one pair has more."""
 _ENTRY_BYTES = 48
 _BLOCK_ROWS = 1 << 16
 _MOST_PAIRS = 1 << 16
@@ -44,7 +44,7 @@ def near_duplicates(
     bands_PK: Any,
     places_N: NDArray[np.int64],
     num_bytes_N: NDArray[np.int64],
-    sets: Sets,
+    shingles: Shingles,
     scratch: Path,
     *,
     threshold: float,
@@ -57,7 +57,7 @@ def near_duplicates(
         bands_PK: uint64; indexed by an array of places it gives their band hashes. 0: no band.
         places_N: the rows meant, ascending; results speak of N rows.
         num_bytes_N: size of each text, by which batches are cut.
-        sets: the sets of shingles of some of the N rows.
+        shingles: the shingles of some of the N rows.
         scratch: a file of 8 * N * K bytes is made here, and removed.
         threshold: least Jaccard index, in (0, 1].
         band_bytes, batch_bytes: bounds on memory; results do not depend on the first.
@@ -73,7 +73,7 @@ def near_duplicates(
         for band in range(num_bands):
             for keys_E, rows_E in _buckets(scratch, num_rows, num_bands, band, band_bytes):
                 for pairs_Q2 in _pairs(keys_E, rows_E, parent_N, failed_F, num_bytes_N, batch_bytes):
-                    is_alike_Q = _verify(pairs_Q2, sets, threshold)
+                    is_alike_Q = _verify(pairs_Q2, shingles, threshold)
                     found_Q2 = pairs_Q2[is_alike_Q]
                     kernels.union(parent_N, found_Q2[:, 0], found_Q2[:, 1])
                     minhash_kernels.remember(pairs_Q2[~is_alike_Q], failed_F)
@@ -157,19 +157,19 @@ def _pairs(
                 start = stop
 
 
-def _verify(pairs_Q2: NDArray[np.int64], sets: Sets, threshold: float) -> NDArray[np.bool_]:
+def _verify(pairs_Q2: NDArray[np.int64], shingles: Shingles, threshold: float) -> NDArray[np.bool_]:
     """Which pairs are alike, on every core."""
     from motherlode.data import minhash_kernels
 
     rows_M, numbers = np.unique(pairs_Q2, return_inverse=True)
-    found = [item for item in on_all_cores(lambda part: sets(rows_M[part]), len(rows_M)) if len(item[1]) > 1]
-    hashes = np.concatenate([item[0] for item in found])
+    found = [item for item in on_all_cores(lambda part: shingles(rows_M[part]), len(rows_M)) if len(item[1]) > 1]
+    grams = np.concatenate([item[0] for item in found])
     starts_M1 = np.concatenate([[0], *(np.diff(item[1]) for item in found)]).cumsum()
-    sets_Q2 = numbers.reshape(-1, 2)
+    texts_Q2 = numbers.reshape(-1, 2)
     is_alike_Q = np.empty(len(pairs_Q2), np.bool_)
 
     def piece(part: slice) -> None:
-        minhash_kernels.alike(hashes, starts_M1, sets_Q2[part], threshold, is_alike_Q[part])
+        minhash_kernels.alike(grams, starts_M1, texts_Q2[part], threshold, is_alike_Q[part])
 
     on_all_cores(piece, len(pairs_Q2))
     return is_alike_Q

@@ -94,33 +94,50 @@ def num_open(keys_E: NDArray[np.uint64], rows_E: NDArray[np.int64], far: int, pa
 
 @compiled
 def alike(
-    hashes: NDArray[np.uint64],
+    grams: NDArray[np.uint64],
     starts: NDArray[np.int64],
-    sets_Q2: NDArray[np.int64],
+    texts_Q2: NDArray[np.int64],
     threshold: float,
     is_alike_Q: NDArray[np.bool_],
 ) -> None:
-    """Whether the Jaccard index of each pair of sets reaches the threshold; two empty sets are not alike.
-
-    With c in both, J = c / (a + b - c) >= t just where c >= t (a + b) / (1 + t): the merge stops as soon as that is
-    reached or out of reach.
+    """Whether the Jaccard index of each pair's sets of shingles reaches the threshold; two empty sets are not alike.
 
     Args:
-        hashes: ascending sets, one after another.
-        starts: where each begins, and the end of the last.
-        sets_Q2: numbers of the two sets of each pair.
+        grams: shingles of each text, in any order and with repetitions, one text after another.
+        starts: where each text begins, and the end of the last.
+        texts_Q2: numbers of the two texts of each pair.
+        threshold: in (0, 1].
         is_alike_Q: filled.
     """
-    for q in range(sets_Q2.shape[0]):
-        i, end_i = starts[sets_Q2[q, 0]], starts[sets_Q2[q, 0] + 1]
-        j, end_j = starts[sets_Q2[q, 1]], starts[sets_Q2[q, 1] + 1]
-        total = end_i - i + end_j - j
-        # Rounded up with care for what floating point makes of 7 / 4 * 4 / 7.
-        needed = max(np.int64(np.ceil(threshold * total / (1.0 + threshold) - 1e-9)), 1)
-        num = 0
-        while num < needed and num + min(end_i - i, end_j - j) >= needed:
-            a, b = hashes[i], hashes[j]
-            num += a == b
-            i += a <= b
-            j += b <= a
-        is_alike_Q[q] = num >= needed
+    table = np.empty(1 << 10, np.uint64)
+    owners = np.empty(1 << 10, np.uint8)
+    for q in range(texts_Q2.shape[0]):
+        a, b = texts_Q2[q, 0], texts_Q2[q, 1]
+        num_slots = 16
+        while num_slots < 2 * (starts[a + 1] - starts[a] + starts[b + 1] - starts[b]):
+            num_slots *= 2
+        if num_slots > table.shape[0]:
+            table, owners = np.empty(num_slots, np.uint64), np.empty(num_slots, np.uint8)
+        owners[:num_slots] = 0
+        _mark(grams[starts[a] : starts[a + 1]], table, owners, num_slots - 1, 1)
+        _mark(grams[starts[b] : starts[b + 1]], table, owners, num_slots - 1, 2)
+        num_any = num_both = 0
+        for slot in range(num_slots):
+            num_any += owners[slot] != 0
+            num_both += owners[slot] == 3
+        # A hair below, for what floating point makes of 0.7 * 10.
+        is_alike_Q[q] = num_both > 0 and num_both >= threshold * num_any - 1e-9
+
+
+@compiled
+def _mark(
+    grams_S: NDArray[np.uint64], table: NDArray[np.uint64], owners: NDArray[np.uint8], mask: int, owner: int
+) -> None:
+    """Put shingles, which are hashes already, into an open table and note who has them."""
+    for s in range(grams_S.shape[0]):
+        gram = grams_S[s]
+        slot = np.int64(gram & np.uint64(mask))
+        while owners[slot] and table[slot] != gram:
+            slot = (slot + 1) & mask
+        table[slot] = gram
+        owners[slot] |= owner

@@ -37,7 +37,7 @@ from motherlode.data.pictures import Reader, make_sheets
 from motherlode.data.planted import estimate
 from motherlode.data.source import Document, Kind, Labels, Partition, SourceOptions, plan
 from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, TRAIN, Progress, Rows, Step, StepCount, silent
-from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, Outliers, Split
+from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, NearTexts, Outliers, Split
 from motherlode.data.write import Shape, ShardTask, make_shard, plan_shards, save_decisions
 from motherlode.errors import DatasetError, RecipeError, SourceError
 from motherlode.execute import map_ordered, num_cores
@@ -353,9 +353,7 @@ class Work:
 
     def gather(self, records: list[PartRecord]) -> Rows:
         """The columns the second pass works on."""
-        rows = gather(
-            self.work / "parts", records, num_sources=len(self.plan.sources), with_features=self.needs_features
-        )
+        rows = gather(self.work / "parts", records, num_sources=len(self.plan.sources))
         rows.facts["notes"] = dict(sum((Counter(record.notes) for record in records), Counter()))
         return rows
 
@@ -382,7 +380,8 @@ class Work:
         chosen = self.options
         steps: list[Step] = [ExactDuplicates()]
         if chosen.near_duplicates != "off":
-            steps.append(NearDuplicates(self.modality, keep=chosen.near_duplicates == "report"))
+            near = NearTexts if self.modality.search == "bands" else NearDuplicates
+            steps.append(near(self.modality, keep=chosen.near_duplicates == "report"))
         if chosen.outliers != "off":
             steps.append(Outliers(drop=chosen.outliers == "drop"))
         if chosen.label_errors != "off":
@@ -398,7 +397,7 @@ class Work:
         decisions = self.work / "decisions"
         save_decisions(rows, decisions)
         shape = Shape(
-            str(self.work / "parts"),
+            str(rows.texts.folder),
             str(decisions),
             str(self.work / "dataset"),
             self.modality.column,
@@ -414,7 +413,7 @@ class Work:
         for done, record in enumerate(self._write_shards(tasks), start=1):
             shards[record["path"].split("/")[0]].append({key: record[key] for key in _SHARD_FACTS})
             self.progress("write", done, len(tasks), {})
-        schema = read_part(part_path(self.work / "parts", records[0].index)).schema
+        schema = read_part(part_path(rows.texts.folder, records[0].index)).schema
         measured = [name.removeprefix(MEASURED) for name in schema.names if name.startswith(MEASURED)]
         copies, left_out = self._augment(shards["train"], measured)
         shards["train"] += copies
@@ -478,8 +477,8 @@ class Work:
         names = [shard["path"] for name in SPLITS for shard in facts["shards"][name]]
         held = {name: sum(shard["rows"] for shard in facts["shards"][name]) for name in SPLITS}
         steps_of.check_sum(facts["in"] + facts["augmented"], held["train"] + held["heldout"], held["dropped"])
-        reader = Reader(self.work / "parts", records)
-        if self.options.near_duplicates != "off":
+        reader = Reader(rows.texts.folder, records)
+        if self.options.near_duplicates != "off" and self.modality.search == "hamming":
             self.progress("planted copies", 0, 1, {})
             facts["findings"]["planted"] = estimate(rows, reader, self.modality, self.clean)
         dataset = Dataset(built, facts, verified=names)

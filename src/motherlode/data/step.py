@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.errors import DatasetError
+
+if TYPE_CHECKING:
+    from motherlode.data.texts import Texts
 
 WARN_SHARE = 0.3
 TRAIN, HELDOUT, DROPPED = 0, 1, 2
@@ -45,9 +48,10 @@ class Rows:
         labels_N: index into `label_names`, -1 for none.
         label_names: sorted.
         num_bytes_N: size of the media.
-        places_N: position among the rows with a thumbnail, -1 for those without.
-        fingerprints_PK, thumbs_PT, features_PD: of the rows with a thumbnail; the last two on disk, indexed
-            by arrays of places (`gather.DiskRows`).
+        places_N: position among the rows that were fit when they were read, -1 for the others.
+        fingerprints_PK, thumbs_PT, features_PD: of the rows that have any; on disk, indexed by arrays of places
+            (`gather.DiskRows`).
+        texts: the rows' media, where they are texts, and the folder of the parts.
         reasons_N, steps_N: index into `reason_names` and `step_names`, -1 while the row is in.
         duplicates_N: for a row dropped as a duplicate, the row it duplicates; else -1.
         clusters_N: row number of the row that stands for its near-duplicates; its own where it has none.
@@ -61,9 +65,10 @@ class Rows:
     label_names: list[str]
     num_bytes_N: NDArray[np.int64]
     places_N: NDArray[np.int64]
-    fingerprints_PK: NDArray[np.uint64]
+    fingerprints_PK: Any
     thumbs_PT: Any
     features_PD: Any
+    texts: Texts
     reasons_N: NDArray[np.int16]
     steps_N: NDArray[np.int8]
     reason_names: list[str]

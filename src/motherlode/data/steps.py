@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.data import dedupe, outliers
+from motherlode.data import dedupe, minhash, outliers
 from motherlode.data.split import hash_units, hold_out
 from motherlode.data.step import HELDOUT, TRAIN, Rows
 from motherlode.modality import Modality
@@ -66,18 +66,51 @@ class NearDuplicates:
         found = dedupe.near_duplicates(
             rows.fingerprints_PK[places], similarity, max_bits=self.modality.max_bits, threshold=self.modality.similar
         )
-        kept_A = alive[found.cluster_N]
-        rows.clusters_N[alive] = kept_A
-        copies = alive != kept_A
-        rows.facts["near_duplicates"] = {
-            "candidate_pairs": found.num_candidates,
-            "verified_pairs": found.num_verified,
-            "clusters": len(np.unique(kept_A[copies])),
-            "rows_beyond_the_first": int(copies.sum()),
-        }
-        if not self.keep:
-            rows.duplicates_N[alive[copies]] = kept_A[copies]
-            rows.drop(alive[copies], "near_duplicate", self.name)
+        _settle(rows, alive, found, self.keep, self.name)
+
+
+@dataclass(frozen=True)
+class NearTexts:
+    """Finds texts that are alike but for a few words, and keeps one of each set, or keeps all and notes the sets."""
+
+    modality: Modality
+    keep: bool = False
+    name: str = "near duplicates"
+    does: str = "keep one of the texts that share most of their phrases (min-hashes propose, the texts decide)"
+
+    def run(self, rows: Rows) -> None:
+        """Cluster, and drop all but the first of each cluster unless told to keep them; check on a sample."""
+        alive = rows.alive
+
+        def shingles(chosen: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+            block = rows.texts.fetch(alive[chosen])
+            return self.modality.grams(block.buffer_B, block.offsets_N1)
+
+        found = minhash.near_duplicates(
+            rows.fingerprints_PK,
+            rows.places_N[alive],
+            rows.num_bytes_N[alive],
+            shingles,
+            rows.texts.folder / "bands.bin",
+            threshold=self.modality.similar,
+        )
+        _settle(rows, alive, found, self.keep, self.name)
+
+
+def _settle(rows: Rows, alive: NDArray[np.int64], found: dedupe.Clusters, keep: bool, step: str) -> None:
+    """Note the sets of near-duplicates, and drop all rows but the first of each unless they are kept."""
+    kept_A = alive[found.cluster_N]
+    rows.clusters_N[alive] = kept_A
+    copies = alive != kept_A
+    rows.facts["near_duplicates"] = {
+        "candidate_pairs": found.num_candidates,
+        "verified_pairs": found.num_verified,
+        "clusters": len(np.unique(kept_A[copies])),
+        "rows_beyond_the_first": int(copies.sum()),
+    }
+    if not keep:
+        rows.duplicates_N[alive[copies]] = kept_A[copies]
+        rows.drop(alive[copies], "near_duplicate", step)
 
 
 @dataclass(frozen=True)

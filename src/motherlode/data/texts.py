@@ -78,11 +78,11 @@ class Texts:
 
 
 def _taken(media: Any, places: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """A copy of some values of a binary Arrow array, and where each begins in it."""
+    """Some values of a binary Arrow array, which must outlive them, and where each begins."""
     _, ends, data = media.buffers()
     bounds = np.frombuffer(ends, np.int32)[media.offset : media.offset + len(media) + 1].astype(np.int64)
     source = np.frombuffer(data or b"", np.uint8)
     if len(places) == len(media):
-        return source[bounds[0] : bounds[-1]].copy(), bounds - bounds[0]
+        return source[bounds[0] : bounds[-1]], bounds - bounds[0]
     offsets_N1 = np.concatenate([[0], np.cumsum(bounds[places + 1] - bounds[places])])
     return np.concatenate([source[bounds[place] : bounds[place + 1]] for place in places.tolist()]), offsets_N1

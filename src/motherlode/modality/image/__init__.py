@@ -49,6 +49,7 @@ class ImageModality:
     )
     Options = Clean
     augmentations = ("flip", "rotate", "crop", "brightness", "contrast")
+    search: Literal["hamming", "bands"] = "hamming"
     max_bits = 11
     similar = 0.925
     reasons = REASONS
