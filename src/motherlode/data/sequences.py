@@ -85,6 +85,11 @@ class Sequences:
         return np.arange(len(self))
 
     @property
+    def documents(self) -> NDArray[np.int64]:
+        """Numbers of the documents in use, ascending."""
+        return np.sort(np.concatenate([group.documents for group in self._groups]))
+
+    @property
     def num_tokens(self) -> int:
         """Unique tokens in use."""
         return sum(group.num_tokens for group in self._groups)
