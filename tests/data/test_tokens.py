@@ -145,3 +145,13 @@ def test_a_tokenizer_without_a_beginning_is_refused(tmp_path: Path) -> None:
     Tokenizer(models.WordPiece({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(DatasetError, match="begins or ends documents"):
         tokenizers.load(tmp_path).space()
+
+
+def test_how_a_tokenizer_fits_is_counted_on_heldout_text(tmp_path: Path) -> None:
+    dataset = write_texts(tmp_path / "data", {"prose": TEXTS}, [prose(4, 60), prose(9, 30)])
+    tokenizer = tokens.find_tokenizer(dataset, options(dataset))
+    ids = tokenizer.encode([prose(4, 60), prose(9, 30)])
+    num_bytes = len(prose(4, 60)) + len(prose(9, 30))
+    found = tokens.describe(dataset, tokenizer)
+    assert found["bytes_per_token"] == pytest.approx(num_bytes / sum(map(len, ids)))
+    assert found["vocabulary"] == 300

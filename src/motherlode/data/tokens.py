@@ -33,6 +33,7 @@ from motherlode.recipe import DataOptions
 TRAINED_ON_BYTES = 32 << 20
 """Text a tokenizer is trained on at most: twice as much changed bytes per token by less than 0.5 %."""
 _BATCH_ROWS = 256
+_LEAST_SHARE = 0.01
 _WAIT_SEC = 0.2
 _TOKENS, _DOCUMENTS = "tokens.bin", "documents.json"
 
@@ -97,6 +98,30 @@ def _sampled(dataset: Dataset) -> Iterator[str]:
         texts = batch.column(dataset.column).to_pylist()
         chosen = numpy_generator(0, "tokenizer documents", number).random(len(texts)) < share
         yield from (text for text, wanted in zip(texts, chosen.tolist()) if wanted)
+
+
+def describe(dataset: Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
+    """How a tokenizer fits a dataset's held-out text (its training text, where none is held out).
+
+    Returns:
+        vocabulary; bytes_per_token; fertility: tokens a word in each language of at least 1 % of the words, where the
+        dataset knows languages (a word of Chinese, Japanese or Korean is a character).
+    """
+    split = "heldout" if len(dataset.split("heldout")) else "train"
+    packed = open_packed(dataset, split, tokenizer)
+    tokens_N = np.diff(packed.starts_N1) - 1
+    found: dict[str, Any] = {
+        "vocabulary": len(tokenizer),
+        "bytes_per_token": float(packed.num_bytes_N.sum() / max(int(tokens_N.sum()), 1)),
+        "fertility": {},
+    }
+    if {"language", "words"} <= set(dataset.facts["measured"]):
+        languages_N, words_N = (dataset.split(split).column(name) for name in ("language", "words"))
+        for language in sorted(set(languages_N.tolist())):
+            here = languages_N == language
+            if words_N[here].sum() >= _LEAST_SHARE * words_N.sum() > 0:
+                found["fertility"][language] = float(tokens_N[here].sum() / words_N[here].sum())
+    return found
 
 
 def open_packed(dataset: Dataset, split: str, tokenizer: Tokenizer) -> Packed:

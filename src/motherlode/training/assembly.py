@@ -133,13 +133,20 @@ class Assembly:
         return Loader(self.dataset, "heldout", self.spec, seed=self.recipe.seed, batch=batch)
 
     @property
-    def amount(self) -> dict[str, int]:
-        """Unique documents and tokens in training, where samples are windows of tokens."""
+    def token_facts(self) -> dict[str, Any]:
+        """Unique documents and tokens in training, and how the tokenizer fits, where samples are windows of tokens."""
         from motherlode.data.sequences import Sequences
 
-        if not isinstance(self.loader, Sequences):
+        if self.spec.tokens is None or not isinstance(self.loader, Sequences):
             return {}
-        return {"train_documents": self.loader.num_documents, "train_tokens": self.loader.num_tokens}
+        from motherlode.data import tokens
+        from motherlode.modality.text import tokenizer
+
+        return {
+            "train_documents": self.loader.num_documents,
+            "train_tokens": self.loader.num_tokens,
+            "tokenizer": tokens.describe(self.dataset, tokenizer.load(self.spec.tokens.folder)),
+        }
 
     @property
     def portable_spec(self) -> SampleSpec:

@@ -300,7 +300,8 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
     recipe = assembly.recipe
     plan = precision.plan(assembly)
     decision = plan.decision
-    for note in (*decision.notes, f"trains in {decision.setting}"):
+    token_facts = assembly.token_facts
+    for note in (*_about_tokens(token_facts), *decision.notes, f"trains in {decision.setting}"):
         listener.event("note", note)
     timed = plan.budget.minutes is not None
     family = assembly.build(Setting())
@@ -315,7 +316,7 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
         "dataset": assembly.dataset.id,
         "dataset_path": recipe.data.path,
         "train_samples": len(assembly.loader),
-        **assembly.amount,
+        **token_facts,
         "labels": list(assembly.dataset.labels),
         "spec": asdict(assembly.portable_spec),
         "parameters": sum(parameter.numel() for parameter in family.parameters()),
@@ -337,6 +338,19 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
         "draws": 0,
         "samples": 0,
     }
+
+
+def _about_tokens(facts: Mapping[str, Any]) -> list[str]:
+    """What a person should know of the tokens of a run; nothing where it has none."""
+    if not facts:
+        return []
+    fit = facts["tokenizer"]
+    fertility = ", ".join(f"{language} {value:.2f}" for language, value in fit["fertility"].items())
+    return [
+        f"{facts['train_tokens']:,} unique tokens in {facts['train_documents']:,} documents; vocabulary "
+        f"{fit['vocabulary']:,}, {fit['bytes_per_token']:.2f} bytes a token"
+        + (f", tokens a word: {fertility}" if fertility else "")
+    ]
 
 
 def _rebudget(facts: dict[str, Any], assembly: Assembly, step: int) -> None:
