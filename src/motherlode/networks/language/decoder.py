@@ -48,7 +48,9 @@ def build(architecture: Architecture, frame: Frame, space: TokenSpace, length: i
     """
     config = configure(architecture, frame, space, length)
     with seeded(seed, "network"):
-        network = _loader().from_config(config, attn_implementation=attention.register())
+        network = folders.auto_class("AutoModelForCausalLM").from_config(
+            config, attn_implementation=attention.register()
+        )
     network.config.architectures = [type(network).__name__]
     _initialise(network, seed)
     return network
@@ -108,12 +110,6 @@ def read(folder: Path, space: TokenSpace, length: int) -> Any:
     )
 
 
-def _loader() -> Any:
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM
-
-
 class CausalNetwork(nn.Module):
     """A causal language model over packed documents: tokens to loss, in one piece that can be compiled.
 
@@ -153,6 +149,19 @@ class CausalNetwork(nn.Module):
             z_weight=self.z_weight,
         )
         return loss, (weights_N * surprise_N).sum()
+
+    @torch.no_grad()
+    def nats(self, tokens_BT: Int[Tensor, "batch tokens"]) -> Tensor:
+        """−log p of every token but the first of a row, float32 (B, T − 1), without gradients."""
+        targets_N = tokens_BT[:, 1:].flatten()
+        _, surprise_N = chunked_cross_entropy(
+            self.hidden(tokens_BT)[:, :-1].flatten(0, 1),
+            self.network.lm_head.weight,
+            targets_N,
+            torch.ones_like(targets_N, dtype=torch.float32),
+            softcap=getattr(self.network.config, "final_logit_softcapping", None),
+        )
+        return surprise_N.view(len(tokens_BT), -1)
 
     def hidden(self, tokens_BT: Int[Tensor, "batch tokens"]) -> Tensor:
         """What the model knows at each token, (B, T, C), before the head; documents do not see each other."""

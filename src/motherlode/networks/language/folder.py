@@ -31,18 +31,18 @@ def read(folder: Path, space: TokenSpace, length: int, *, loader: str, kinds: tu
     Raises:
         RecipeError: no such model, of an unknown kind, of other tokens, made for shorter sequences, or not whole.
     """
-    import transformers
     from safetensors import SafetensorError
+    from transformers import AutoConfig
 
     if not (folder / "config.json").is_file():
         raise RecipeError("a model to start from must be a Hugging Face folder", str(folder), "it holds config.json")
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in kinds or getattr(config, "use_sliding_window", False):
         fix = f"its config.json must say one of: {', '.join(kinds)}"
         raise RecipeError(f"a model to start from must be {purpose}", f"{folder}: {config.model_type}", fix)
     _check(config, folder, space, length)
     try:
-        network, found = getattr(transformers, loader).from_pretrained(
+        network, found = auto_class(loader).from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
@@ -56,6 +56,13 @@ def read(folder: Path, space: TokenSpace, length: int, *, loader: str, kinds: tu
     if absent:
         raise RecipeError("a model's folder must hold all its weights", f"{folder} lacks {', '.join(absent[:6])}")
     return network
+
+
+def auto_class(name: str) -> Any:
+    """One of transformers' auto classes, e.g. "AutoModelForCausalLM"."""
+    import transformers
+
+    return getattr(transformers, name)
 
 
 def _check(config: Any, folder: Path, space: TokenSpace, length: int) -> None:
