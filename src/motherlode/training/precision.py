@@ -163,9 +163,11 @@ def plan(assembly: Assembly) -> Plan:
         samples = cost.samples_per_step(assembly.build(plain), recipe.train.batch)
     budget = recipe.train.budget
     timed = budget.minutes is not None
+    # Memory order is a matter of images; sequences of tokens have none to choose.
+    train = recipe.train if assembly.spec.tokens is None else recipe.train.model_copy(update={"layout": "contiguous"})
     decision = decide(
         assembly.engine,
-        recipe.train,
+        train,
         device,
         num_steps=None if timed else cost.budget_steps(budget, samples=samples, flops=flops.mean, seconds=1.0),
         budget_sec=60.0 * budget.minutes if budget.minutes is not None else None,
