@@ -69,6 +69,15 @@ def test_treatments_own_what_they_threw_away(fashion: Path, tmp_path: Path) -> N
     assert {c.recipe.data.augment for c in grid.cells if c.treatment == "flipped"} == {("flip",)}
 
 
+def test_a_treatment_may_stand_at_a_few_places_only(fashion: Path, tmp_path: Path) -> None:
+    few = {"kept": 0.5, "sizes": ["small"], "unique": [64], "seeds": [0, 1]}
+    grid = lay_out(tiny_study(fashion, tmp_path, treatments={"raw": {}, "half": few}))
+    half = [cell for cell in grid.cells if cell.treatment == "half"]
+    assert len(grid.cells) == 12 + 6
+    assert {(cell.size, cell.unique) for cell in half} == {("small", 64)}
+    assert {cell.seed for cell in half} == {0, 1}
+
+
 def test_limits_leave_cells_out_and_say_so(fashion: Path, tmp_path: Path) -> None:
     grid = lay_out(tiny_study(fashion, tmp_path, passes=None, samples=[64, 256, 1024], most_passes=8))
     assert len(grid.cells) == 10
@@ -95,6 +104,7 @@ def test_limits_leave_cells_out_and_say_so(fashion: Path, tmp_path: Path) -> Non
         ({"sizes": {"a": {"name.b": 4}}}, RecipeError, "must hold keys"),
         ({"treatments": {"a": {}, "b": {}}}, StudyError, "run of its own"),
         ({"treatments": {"a": {"changes": {"seed": 4}}}}, StudyError, "sets itself"),
+        ({"treatments": {"a": {"sizes": ["huge"]}}}, RecipeError, "no size 'huge'"),
         ({"treatments": {"a": {"price": -1}}}, RecipeError, "price"),
         ({"most_passes": 0.1}, StudyError, "must have cells"),
         ({"measure": "loss"}, StudyError, "held-out loss"),

@@ -157,10 +157,12 @@ def lay_out(options: StudyOptions, probes: Probes | None = None) -> Grid:
     layout = _Layout(options, probes)
     strands = [
         strand
-        for treatment in options.treatments
+        for treatment, chosen in options.treatments.items()
         for size in options.sizes
+        if size in (chosen.sizes or options.sizes)
         for unique in layout.amounts
-        for seed in options.seeds
+        if unique in (chosen.unique or layout.amounts)
+        for seed in chosen.seeds or options.seeds
         if (strand := layout.strand(treatment, size, unique, seed)) is not None
     ]
     cells = [cell for strand in strands for cell in strand.cells]
@@ -190,8 +192,9 @@ class _Layout:
         self.options, self.probes = options, probes
         self.content = options.base()
         self.base = as_recipe(self.content, "the study's recipe")
-        self.dataset = _opened(self.base.data.path)
-        self.num_rows = len(self.dataset.split("train"))
+        self.judged_on = options.heldout or self.base.data.path
+        self.heldout_id = _opened(self.judged_on).id
+        self.num_rows = len(_opened(self._path(options.treatments[options.baseline])).split("train"))
         self.amounts = sorted({self.num_rows if amount == "all" else int(amount) for amount in options.unique})
         self.measure = probes.measure(options.measure, self.base)
         self.left_out: dict[str, int] = {}
@@ -203,7 +206,7 @@ class _Layout:
         if self.amounts[-1] > self.num_rows:
             raise StudyError(
                 "a study cannot own more rows than its dataset has",
-                f"{self.amounts[-1]} of {self.num_rows} training rows in {self.base.data.path}",
+                f"{self.amounts[-1]} of {self.num_rows} training rows",
                 "lower `unique`, or prepare more data",
             )
 
@@ -247,8 +250,8 @@ class _Layout:
         return as_recipe(changed(self.content, changes, treatment), f"{treatment}, {size}")
 
     def _heldout(self, recipe: Recipe) -> Recipe:
-        """The base dataset in the shape that a cell's model sees; never a treated one, which would flatter itself."""
-        data = recipe.data.model_copy(update={"path": self.base.data.path, "num_samples": None, "weights": {}})
+        """What all are judged on, in the shape that a cell's model sees; not its own data, which would flatter it."""
+        data = recipe.data.model_copy(update={"path": self.judged_on, "num_samples": None, "weights": {}})
         return self._pinned(recipe).model_copy(update={"data": data, "seed": 0})
 
     def _pinned(self, recipe: Recipe) -> Recipe:
@@ -302,7 +305,7 @@ class _Layout:
             floor = recipe.train.schedule.floor
             changes["schedule"] = {"name": "wsd", "warmup": warmup / steps, "decay": trunks.decay, "floor": floor}
         whole = self._trained(recipe, changes)
-        key = content_key(whole, self._dataset_id(whole), self.measure, self.dataset.id, self.options.num_heldout)
+        key = content_key(whole, self._dataset_id(whole), self.measure, self.heldout_id, self.options.num_heldout)
         slug = "".join(letter if letter.isalnum() else "-" for letter in f"{treatment}-{size}")
         named = whole.model_copy(update={"name": f"{slug}-u{unique}-t{steps}-s{seed}-{key[:8]}"})
         samples = steps * probe.samples_per_step * (probe.tokens_per_sample or 1)
@@ -335,26 +338,25 @@ class _Layout:
     def _dataset_id(self, recipe: Recipe) -> str:
         return _opened(recipe.data.path).id
 
+    def _path(self, treatment: TreatmentOptions) -> str:
+        return str(treatment.data or treatment.changes.get("data.path") or self.base.data.path)
+
     def _rows_kept(self, name: str, treatment: TreatmentOptions) -> float:
         """Rows a treatment leaves of each row owned; also looks for leaks."""
-        path = treatment.data or treatment.changes.get("data.path")
-        if path is None:
-            return treatment.kept or 1.0
-        other = _opened(str(path))
-        leaked = _leaked(str(path), self.base.data.path)
-        num_heldout = len(self.dataset.split("heldout"))
+        path = self._path(treatment)
+        leaked, num_heldout = _leaked(path, self.judged_on)
         if leaked > 0.01 * num_heldout:
             raise StudyError(
                 "what a study measures on must not be trained on",
-                f"{leaked} of {num_heldout} held-out rows of {self.base.data.path} are training rows of {path}",
-                "prepare both from the same source with the same seed, or take the base's held-out rows out of it",
+                f"{leaked} of {num_heldout} held-out rows of {self.judged_on} are training rows of {path}",
+                "prepare both from the same source with the same seed, or name another dataset under `heldout`",
             )
         if leaked:
             self.warnings.append(
                 f"{leaked} of {num_heldout} held-out rows are training rows of the treatment {name}: it looks a "
                 "little better than it is"
             )
-        return treatment.kept or len(other.split("train")) / self.num_rows
+        return treatment.kept or len(_opened(path).split("train")) / self.num_rows
 
 
 def _tokenizer(base: Recipe) -> str:
@@ -373,13 +375,12 @@ def _opened(path: str) -> Dataset:
 
 
 @lru_cache(maxsize=64)
-def _leaked(path: str, base: str) -> int:
-    """Held-out rows of the base dataset among the training rows of another, by content."""
-    heldout = _opened(base).split("heldout")
-    train = _opened(path).split("train")
-    if not len(heldout) or not len(train):
-        return 0
-    return len(set(heldout.column("id").tolist()) & set(train.column("id").tolist()))
+def _leaked(path: str, base: str) -> tuple[int, int]:
+    """Held-out rows of one dataset that are training rows of another, by content; and held-out rows in all."""
+    heldout, train = _opened(base).split("heldout"), _opened(path).split("train")
+    if path == base or not len(heldout) or not len(train) or "id" not in train.columns:
+        return 0, len(heldout)
+    return len(set(heldout.column("id").tolist()) & set(train.column("id").tolist())), len(heldout)
 
 
 def content_key(recipe: Recipe, dataset: str, measure: str, heldout: str, num_heldout: int) -> str:

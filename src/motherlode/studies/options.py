@@ -34,6 +34,13 @@ class TreatmentOptions(Strict):
         None, gt=0, description="rows it leaves of each row owned; default: by the rows of the two datasets"
     )
     price: Price | None = Field(None, description="of treating a million rows or tokens; 0.4, '0.05/each', '3/M'")
+    sizes: tuple[str, ...] | None = Field(None, min_length=1, description="at these sizes alone; default: at all")
+    unique: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, min_length=1, description="at these amounts of data alone; default: at all"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="with these seeds; default: the study's"
+    )
 
 
 class TrunkOptions(Strict):
@@ -66,6 +73,9 @@ class StudyOptions(Strict):
     measure: str = Field(
         "auto", description="auto: the family's held-out loss, else frechet; `score`: training's own quick score"
     )
+    heldout: str | None = Field(
+        None, description="prepared dataset whose held-out split all cells are judged on; default: the base recipe's"
+    )
     num_heldout: int = Field(1024, ge=2, description="held-out samples that the loss is taken on")
     unique: tuple[Annotated[int, Field(ge=1)] | Literal["all"], ...] = Field(
         ("all",), min_length=1, description="unique rows owned; smaller subsets lie within larger ones"
@@ -92,6 +102,10 @@ class StudyOptions(Strict):
         given = [name for name in ("passes", "samples", "compute") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of passes, samples, compute; got {given or 'none'}")
+        for name, item in self.treatments.items():
+            for size in item.sizes or ():
+                if size not in self.sizes:
+                    raise ValueError(f"treatment {name}: there is no size {size!r} among {', '.join(self.sizes)}")
         for name in ("unique", "seeds", given[0]):
             values = getattr(self, name)
             if len(set(values)) != len(values):
