@@ -151,6 +151,24 @@ class Modality(Protocol):
         """
         ...
 
+    def line_hashes(
+        self, buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Hashes of the distinct lines of samples, ascending in each; as `grams`; only where samples are texts."""
+        ...
+
+    def without_lines(
+        self, buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64], unwanted_L: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The samples without the lines of some hashes (ascending), and where each begins; only where they are texts."""
+        ...
+
+    def find_lines(
+        self, buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64], wanted_L: NDArray[np.uint64]
+    ) -> dict[int, str]:
+        """The first line with each of some hashes (ascending), where there is one; only where samples are texts."""
+        ...
+
     def plant(self, media: bytes) -> dict[str, bytes]:
         """Altered copies of one sample of normal form, by the kind of alteration: near-duplicates by definition."""
         ...

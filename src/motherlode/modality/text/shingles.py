@@ -102,7 +102,7 @@ def shingle_sets(
     hashes, starts_N1 = gram_hashes(buffer_B, offsets_N1, SHINGLE_TOKENS)
     for start, stop in pairwise(starts_N1.tolist()):
         hashes[start:stop].sort()
-    return hashes[: _distinct(hashes, starts_N1)], starts_N1
+    return hashes[: distinct(hashes, starts_N1)], starts_N1
 
 
 def gram_hashes(
@@ -265,7 +265,7 @@ def _gram_hashes(
 
 
 @compiled
-def _distinct(hashes: NDArray[np.uint64], starts_N1: NDArray[np.int64]) -> int:
+def distinct(hashes: NDArray[np.uint64], starts_N1: NDArray[np.int64]) -> int:
     """Close the gaps that repeated values of ascending lists leave; moves the starts; returns the new total."""
     write = 0
     for i in range(starts_N1.shape[0] - 1):
