@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from motherlode import storage
 from motherlode.errors import CorruptError, StorageError
 from motherlode.measures.features import Extractor, Features
+from motherlode.measures.language_features import TextExtractor
 from motherlode.measures.weights import cache_folder
 
 
 def extract(
-    extractor: Extractor, pieces: Iterable[NDArray[np.uint8]], progress: Callable[[int], None] | None = None
+    extractor: Extractor | TextExtractor,
+    pieces: Iterable[Any],
+    progress: Callable[[int], None] | None = None,
 ) -> Features:
-    """Features of uint8 samples that come in pieces (N, C, H, W); only the features are held."""
+    """Features of uint8 samples that come in pieces (N, C, H, W), or of texts; only the features are held."""
     features, logits = [], []
     for piece in pieces:
         found = extractor(piece)
@@ -37,9 +39,9 @@ def extract(
 
 
 def cached_features(
-    extractor: Extractor,
+    extractor: Extractor | TextExtractor,
     depends_on: dict[str, Any],
-    pieces: Callable[[], Iterable[NDArray[np.uint8]]],
+    pieces: Callable[[], Iterable[Any]],
     progress: Callable[[int], None] | None = None,
     folder: Path | None = None,
 ) -> Features:

@@ -222,7 +222,7 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
             raise MeasureError("a folder of a model must hold its weights and tokenizer", f"{folder}: no {name}")
     shown = logging.is_progress_bar_enabled()
     try:
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         model = AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MeasureError(
@@ -230,7 +230,7 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
         ) from error
     finally:
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     return model.eval(), tokenizer

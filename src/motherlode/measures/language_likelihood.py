@@ -101,8 +101,8 @@ def perplexity(
 ) -> Interval:
     """exp(Σ nats / Σ tokens), tokens without the bos; V for a uniform model."""
     mean = ratio_interval(nats_N, num_tokens_N, level)
-    ends = [math.exp(min(x, 700.0)) for x in (mean.value, mean.low, mean.high)]
-    return Interval(*ends, level, f"exponential of: {mean.method}")
+    value, low, high = (math.exp(min(x, 700.0)) for x in (mean.value, mean.low, mean.high))
+    return Interval(value, low, high, level, f"exponential of: {mean.method}")
 
 
 def num_targets(documents: Documents, numbers: Sequence[int]) -> NDArray[np.int64]:

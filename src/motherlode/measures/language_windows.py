@@ -26,13 +26,12 @@ _BUFFERED_ROWS = 64
 
 @runtime_checkable
 class Documents(Protocol):
-    """Tokenised documents by number.
+    """Tokenised documents by number."""
 
-    Attributes:
-        num_bytes_N: int64, UTF-8 bytes of each.
-    """
-
-    num_bytes_N: NDArray[np.int64]
+    @property
+    def num_bytes_N(self) -> NDArray[np.int64]:
+        """UTF-8 bytes of each, int64."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -93,7 +93,7 @@ class Panel:
 
     def take(self, names: tuple[str, ...] = ()) -> dict[str, Measure]:
         """The measures of these names (or groups; all for ()), in the catalogue's order."""
-        wanted = expand(names)
+        wanted = expand(names, _TAKERS)
         self.wanted = frozenset(wanted)
         groups = list(dict.fromkeys(CATALOGUE[name].group for name in wanted))
         self._look(groups)

@@ -181,25 +181,43 @@ class Report(Mapping[str, Measure]):
         return f"Report({shown})"
 
     def compare(self, other: Report) -> list[Difference]:
-        """How the measures both reports hold moved from `other` to this one.
+        """How the measures both reports hold moved from `other` to this one, but for those of `unlike`.
 
         A measure is compared with itself, or, where the other report lacks it, with the one it bounds.
 
         Raises:
-            MeasureError: they share none, or one was taken with another extractor, weights, precision, resize,
-                reference or number of samples; the message names the field.
+            MeasureError: they share none, or all of them were taken with another extractor, weights, precision,
+                resize, reference or number of samples; the message names the field.
         """
+        pairs, refused = self._pairs(other), self.unlike(other)
+        if not pairs:
+            raise MeasureError("two reports must share a measure to be compared", f"{[*self]} and {[*other]}")
+        if len(refused) == len(pairs):
+            raise next(iter(refused.values()))
+        return [
+            difference(other[theirs], self[mine], other.pulls.get(theirs), self.pulls.get(mine))
+            for mine, theirs in pairs
+            if mine not in refused
+        ]
+
+    def unlike(self, other: Report) -> dict[str, MeasureError]:
+        """Measures both reports hold that were not taken alike, and the error that says in what they differ."""
+        refused: dict[str, MeasureError] = {}
+        for mine, theirs in self._pairs(other):
+            try:
+                difference(other[theirs], self[mine])
+            except MeasureError as error:
+                refused[mine] = error
+        return refused
+
+    def _pairs(self, other: Report) -> list[tuple[str, str]]:
+        """(name here, name there) of the measures that belong together."""
         shared = [(name, name) for name in self if name in other]
         for mine, others in ((self, other), (other, self)):
             bounds = [(name, definition(name).bounds) for name in mine if name not in others]
             found = [pair for pair in bounds if pair[1] in others and pair[1] not in mine]
             shared += found if mine is self else [pair[::-1] for pair in found]
-        if not shared:
-            raise MeasureError("two reports must share a measure to be compared", f"{[*self]} and {[*other]}")
-        return [
-            difference(other[theirs], self[mine], other.pulls.get(theirs), self.pulls.get(mine))
-            for mine, theirs in shared
-        ]
+        return shared
 
     def save(self, folder: str | Path) -> Path:
         """Write `report.json` and `report.html` into a folder; returns the path of the latter."""

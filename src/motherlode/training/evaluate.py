@@ -4,13 +4,14 @@ The weights (averaged or raw) are chosen by their distance to one part of the he
 thrown away, and the choice is recorded. The reference is the held-out split; what real training data score against it
 is the floor; distance to train less distance to held-out says whether the model has overfitted.
 
-Two folders can be compared without a run: `evaluate(samples="generated/", reference="datasets/photos")`.
+Two folders can be compared without a run: `evaluate(samples="generated/", reference="datasets/photos")`. Where samples
+are tokens or text, the measures are those of a language model (`evaluate_language`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from motherlode.families import Family
 from motherlode.measures.features import Extractor, find_extractor
 from motherlode.measures.frechet import frechet_distance
 from motherlode.measures.interval import DEFAULT_LEVEL
+from motherlode.measures.language_features import TextExtractor
 from motherlode.measures.panel import Panel, Pool, Progress
 from motherlode.measures.perceptual import Lpips
 from motherlode.measures.report import Report
@@ -39,6 +41,7 @@ _NUM_CHOOSING = 1000
 _NUM_SHOWN = 64
 _GRID_COLUMNS = 8
 _DEFAULT_SAMPLES = 10_000
+_DEFAULT_MODALITY = "image"
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,15 @@ def evaluate(
     reference: str | Path | None = None,
     train: str | Path | None = None,
     num_samples: int | None = None,
-    extractor: str | torch.nn.Module | Extractor | None = None,
+    extractor: str | torch.nn.Module | Extractor | TextExtractor | None = None,
     measures: tuple[str, ...] | None = None,
     level: float | None = None,
     seed: int = 0,
     variant: str | None = None,
     which: str = "best",
     device: str = "auto",
-    modality: str = "image",
+    modality: str = "auto",
+    stride: int | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
     perceptual: Lpips | Extractor | None = None,
@@ -79,15 +83,18 @@ def evaluate(
         samples: instead of a run: a folder of files, or a dataset folder (all of its training split).
         reference: a folder of files or a dataset folder (its held-out split); default: the run's own held-out split.
         train: what the samples were made from, for overfitting and memorisation, where there is no run to say.
-        num_samples: generated ones; default: the recipe's, 10,000 without a run.
-        extractor: a name, a path, a module; default: the recipe's, or the best one installed.
+        num_samples: generated ones; default: the recipe's, 10,000 without a run. Of a language model, documents that
+            are scored, and texts that are written where it is given (else 256).
+        extractor: a name, a path, a module; default: the recipe's, or the best one installed; of texts also "self", the
+            model under test.
         measures: names or groups of the catalogue; default: the recipe's, else the family's, else all.
         level: of intervals; default: the recipe's.
         seed: of the samples.
         variant: which weights; default: those nearest to held-out data.
         which: checkpoint: "best", "last" or "step-N".
         device: "auto", "cpu", "cuda".
-        modality: of the files, where there is no run.
+        modality: of the files, where there is no run; "auto": the dataset's, or what the files are.
+        stride: of a language model's window: tokens each further window of a document scores; default: half of it.
         out: folder for `report.json` and `report.html`; default: the run's.
         progress: see `measures.panel.Progress`.
         perceptual: LPIPS, or another extractor, to see diversity by; default: `extractor`.
@@ -99,32 +106,143 @@ def evaluate(
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if (run is None) == (samples is None):
         raise MeasureError("evaluate measures a run or a folder of samples", None, "give `run`, or `samples`")
+    asked = _Asked(reference, train, num_samples, extractor, measures, level, seed, variant, which, device, stride)
     if run is not None:
         from motherlode.training.run import Run
 
         run = Run.open(run) if isinstance(run, str | Path) else run
-        chosen = run.recipe.evaluate
-        num_samples = num_samples or chosen.num_samples
-        level = level or chosen.level
-        names = (
-            measures if measures is not None else chosen.measures or registry.find("family", run.recipe.family).measures
-        )
-        found = find_extractor(extractor or chosen.extractor)
-        subject = _of_run(run, reference, found, num_samples, seed, variant, which, device)
+        if run.spec.tokens is not None:
+            report = _language_of_run(run, asked, progress)
+        else:
+            report = _images_of_run(run, asked, progress, perceptual)
         out = out or run.path
+    elif reference is None:
+        raise MeasureError("samples need something to be compared with", None, "give `reference`")
     else:
-        num_samples, level, names = num_samples or _DEFAULT_SAMPLES, level or DEFAULT_LEVEL, measures or ()
-        found = find_extractor(extractor or "auto")
-        subject = _of_folders(samples or "", reference, train, modality)
-    pools = (subject.samples, subject.reference, subject.train)
-    panel = Panel(*pools, found, num_samples, level=level, seed=seed, progress=progress, perceptual=perceptual)
-    taken = panel.take(names)
-    notes = [*subject.facts.pop("notes", []), *_warnings(found), *panel.notes]
-    facts = {**subject.facts, "notes": notes, "seed": seed, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-    report = Report(taken, facts, _pictures(subject, panel), subject.history)
+        modality = _modality_of(samples or "", reference) if modality == "auto" else modality
+        if registry.find("modality", modality).stored == "text":
+            report = _language_of_folders(samples or "", asked, progress)
+        else:
+            subject = _of_folders(samples or "", reference, train, modality)
+            found = find_extractor(_for_images(extractor) or "auto")
+            report = _take(subject, found, asked, measures or (), progress, perceptual)
     if out is not None:
         report.save(out)
     return report
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The arguments of `evaluate` that every subject understands."""
+
+    reference: str | Path | None
+    train: str | Path | None
+    num_samples: int | None
+    extractor: Any
+    measures: tuple[str, ...] | None
+    level: float | None
+    seed: int
+    variant: str | None
+    which: str
+    device: str
+    stride: int | None
+
+
+def _images_of_run(run: Run, asked: _Asked, progress: Progress | None, perceptual: Lpips | Extractor | None) -> Report:
+    chosen = run.recipe.evaluate
+    num_samples, level = asked.num_samples or chosen.num_samples, asked.level or chosen.level
+    names = _names(run, asked, registry.find("family", run.recipe.family).measures)
+    found = find_extractor(_for_images(asked.extractor) or chosen.extractor)
+    subject = _of_run(run, asked.reference, found, num_samples, asked.seed, asked.variant, asked.which, asked.device)
+    asked = replace(asked, num_samples=num_samples, level=level)
+    return _take(subject, found, asked, names, progress, perceptual)
+
+
+def _take(
+    subject: _Subject,
+    extractor: Extractor,
+    asked: _Asked,
+    names: tuple[str, ...],
+    progress: Progress | None,
+    perceptual: Lpips | Extractor | None,
+) -> Report:
+    """The report of a subject."""
+    num_samples, level = asked.num_samples or _DEFAULT_SAMPLES, asked.level or DEFAULT_LEVEL
+    pools = (subject.samples, subject.reference, subject.train)
+    panel = Panel(
+        *pools, extractor, num_samples, level=level, seed=asked.seed, progress=progress, perceptual=perceptual
+    )
+    taken = panel.take(names)
+    notes = [*subject.facts.pop("notes", []), *_warnings(extractor), *panel.notes]
+    return Report(taken, _dated(subject.facts, notes, asked.seed), _pictures(subject, panel), subject.history)
+
+
+def _language_of_run(run: Run, asked: _Asked, progress: Progress | None) -> Report:
+    from motherlode.training import evaluate_language as language
+
+    chosen = run.recipe.evaluate
+    panel, proposed, found = language.panel_of_run(
+        run,
+        reference=asked.reference,
+        extractor=asked.extractor or chosen.extractor,
+        num_samples=asked.num_samples,
+        level=asked.level or chosen.level,
+        seed=asked.seed,
+        variant=asked.variant,
+        which=asked.which,
+        device=asked.device,
+        stride=asked.stride,
+        progress=progress,
+    )
+    taken = panel.take(_names(run, asked, proposed))
+    facts = _dated(_facts(run, asked.which, found["variant"], found["shape"]), panel.notes, asked.seed)
+    return Report(taken, facts, history=run.metrics(), texts=language.passages(panel, taken), pulls=panel.pulls)
+
+
+def _language_of_folders(samples: str | Path, asked: _Asked, progress: Progress | None) -> Report:
+    from motherlode.training import evaluate_language as language
+
+    panel = language.panel_of_folders(
+        samples,
+        asked.reference or "",
+        asked.train,
+        extractor=asked.extractor or "auto",
+        num_samples=asked.num_samples or _DEFAULT_SAMPLES,
+        level=asked.level,
+        seed=asked.seed,
+        progress=progress,
+    )
+    taken = panel.take(asked.measures or ())
+    facts = {"title": Path(samples).name, "subtitle": f"against {panel.reference.description}"}
+    return Report(taken, _dated(facts, panel.notes, asked.seed), texts=language.passages(panel, taken))
+
+
+def _names(run: Run, asked: _Asked, proposed: tuple[str, ...]) -> tuple[str, ...]:
+    """Measures asked for, else the recipe's, else the family's."""
+    return asked.measures if asked.measures is not None else run.recipe.evaluate.measures or proposed
+
+
+def _dated(facts: Mapping[str, Any], notes: list[str], seed: int) -> dict[str, Any]:
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {**facts, "notes": notes, "seed": seed, "created": created}
+
+
+def _for_images(extractor: Any) -> str | torch.nn.Module | Extractor | None:
+    found: str | torch.nn.Module | Extractor | None = extractor
+    return found
+
+
+def _modality_of(samples: str | Path, reference: str | Path) -> str:
+    """That of the dataset, or else the one whose files lie in the folder of samples."""
+    from motherlode.data.dataset import FACTS, Dataset
+
+    if (Path(reference) / FACTS).is_file():
+        return Dataset.open(reference).modality
+    endings = {path.suffix.lower() for path in Path(samples).rglob("*")}
+    for name in registry.names("modality"):
+        if endings & registry.find("modality", name).suffixes:
+            return name
+    return _DEFAULT_MODALITY
 
 
 def _of_run(
@@ -150,22 +268,26 @@ def _of_run(
     if variant is None:
         variant, scores = _choose(family, run.modality, real, extractor, seed, device)
     made = Generated(family, run.modality, num_samples, seed=seed, variant=variant, device=device)
-    step = run.checkpoint(which).name
-    facts = {
-        "title": run.facts["name"],
-        "subtitle": f"{run.facts['family']} · {'×'.join(map(str, spec.shape))} · {step} · {variant} weights",
-        "family": run.facts["family"],
-        "dataset": run.facts["dataset"],
-        "checkpoint": step,
-        "variant": variant,
-        "variant_scores": scores if len(scores) > 1 else {},
-        "cost": _cost(run.facts),
-        "notes": [],
-    }
+    facts = _facts(run, which, variant, "×".join(map(str, spec.shape)))
+    facts |= {"variant_scores": scores if len(scores) > 1 else {}, "notes": []}
     if len(scores) > 1:
         told = ", ".join(f"{name} {score:.4g}" for name, score in scores.items())
         facts["notes"] = [f"Of the model's weights, {variant} lay nearest to held-out data ({told})."]
     return _Subject(made, real, Decoded(loader, "train"), run.modality, facts, run.metrics())
+
+
+def _facts(run: Run, which: str, variant: str, shape: str) -> dict[str, Any]:
+    """What was measured, and what it cost."""
+    step = run.checkpoint(which).name
+    return {
+        "title": run.facts["name"],
+        "subtitle": f"{run.facts['family']} · {shape} · {step} · {variant} weights",
+        "family": run.facts["family"],
+        "dataset": run.facts["dataset"],
+        "checkpoint": step,
+        "variant": variant,
+        "cost": _cost(run.facts, run.spec),
+    }
 
 
 def _reference(run: Run, reference: str | Path | None, spec: SampleSpec) -> Pool:
@@ -195,9 +317,7 @@ def _choose(
     return min(names, key=lambda name: scores[name]), scores
 
 
-def _of_folders(samples: str | Path, reference: str | Path | None, train: str | Path | None, modality: str) -> _Subject:
-    if reference is None:
-        raise MeasureError("samples need something to be compared with", None, "give `reference`")
+def _of_folders(samples: str | Path, reference: str | Path, train: str | Path | None, modality: str) -> _Subject:
     real = pool_at(reference, split="heldout", modality=modality)
     spec = SampleSpec(modality, tuple(real.take(np.arange(1)).shape[1:]))
     made = pool_at(samples, split="train", modality=modality, spec=spec)
@@ -213,14 +333,15 @@ def _warnings(extractor: Extractor) -> list[str]:
     return [f"Features are raw pixels: they see brightness and layout, not content. {advice}"]
 
 
-def _cost(facts: Mapping[str, Any]) -> dict[str, str]:
+def _cost(facts: Mapping[str, Any], spec: SampleSpec) -> dict[str, str]:
     """What the training took, as text."""
     seen, passes = facts["samples"], facts["samples"] / max(facts["train_samples"], 1)
+    unit, size = spec.counted_in
     cost = {
         "parameters": f"{facts['parameters']:,}",
         "steps": f"{facts['step']:,}",
-        "training samples": f"{facts['train_samples']:,}",
-        "samples seen": f"{seen:,} ({passes:.1f} passes)",
+        f"training {unit}": f"{facts.get('train_tokens', facts['train_samples'] * size):,}",
+        f"{unit} seen": f"{seen * size:,} ({passes:.1f} passes)",
         "time": f"{facts.get('seconds', 0):,.0f} s on {facts['device']}",
         "operations": f"{facts.get('flops', 0):.3g} FLOP",
         "peak memory": f"{facts.get('peak_memory_bytes', 0) / 1e9:.2f} GB",
