@@ -142,6 +142,31 @@ class Family(nn.Module, ABC):
         """
         return None
 
+    def token_nats(self, tokens: Tensor) -> Tensor | None:
+        """−log p of each token given those of its document before it, in nats; None where none is predicted so.
+
+        Args:
+            tokens: int64 (B, T), T at most the window; documents begin with `bos` and do not see each other.
+
+        Returns:
+            float32 (B, T − 1), of every token but the first of a row; without gradients.
+        """
+        return None
+
+    def masked_nats(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor] | None:
+        """−log p of the targets where the inputs are the mask token, in nats, and whether each is the likeliest token.
+
+        None where a family fills in no masks.
+
+        Args:
+            inputs: int64 (B, T), T at most the window; documents begin with `bos` and do not see each other.
+            targets: int64 (B, T), what stood there.
+
+        Returns:
+            float32 and bool (B, T); where nothing is masked, they mean nothing. Without gradients.
+        """
+        return None
+
     def files(self) -> Mapping[str, bytes]:
         """Further files of a checkpoint's folder by name, e.g. the `config.json` that others load the weights by."""
         return {}

@@ -105,6 +105,11 @@ class Gpt(Family):
             nats: Tensor = learner.forward(batch.samples)[1]
         return nats
 
+    def token_nats(self, tokens: Tensor) -> Tensor:
+        """−log p of each token but the first of a row; see `Family.token_nats`."""
+        with evaluating(self.learner) as learner:
+            return learner.nats(tokens)
+
     # ------------------------------------------------------------------------------------------------------- sampling
 
     @torch.no_grad()
