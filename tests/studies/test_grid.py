@@ -70,12 +70,16 @@ def test_treatments_own_what_they_threw_away(fashion: Path, tmp_path: Path) -> N
 
 
 def test_a_treatment_may_stand_at_a_few_places_only(fashion: Path, tmp_path: Path) -> None:
-    few = {"kept": 0.5, "sizes": ["small"], "unique": [64], "seeds": [0, 1]}
+    few = {"kept": 0.5, "sizes": ["small"], "unique": [64]}
     grid = lay_out(tiny_study(fashion, tmp_path, treatments={"raw": {}, "half": few}))
     half = [cell for cell in grid.cells if cell.treatment == "half"]
-    assert len(grid.cells) == 12 + 6
+    assert len(grid.cells) == 12 + 3
     assert {(cell.size, cell.unique) for cell in half} == {("small", 64)}
-    assert {cell.seed for cell in half} == {0, 1}
+    again = {"seeds": [1], "sizes": ["small"], "unique": [256]}
+    grid = lay_out(tiny_study(fashion, tmp_path, treatments={"raw": {}, "half": few}, repeat=again))
+    assert len(grid.cells) == 12 + 3 + 3
+    assert {(c.treatment, c.size, c.unique) for c in grid.cells if c.seed == 1} == {("raw", "small", 256)}
+    assert "one seed" not in " ".join(questions(grid)[1])
 
 
 def test_limits_leave_cells_out_and_say_so(fashion: Path, tmp_path: Path) -> None:
@@ -150,6 +154,7 @@ def test_it_says_what_it_can_and_cannot_tell(fashion: Path, tmp_path: Path) -> N
     assert "which side you stand" in " ".join(found.can)
     poor = lay_out(tiny_study(fashion, tmp_path, unique=[64], passes=[1], sizes={"only": {}}, seeds=[0, 1]))
     said = " ".join(questions(poor)[1])
+    assert "one seed" not in said
     for word in ("any law", "when data run out", "there is one", "all cells own as much", "decades"):
         assert word in said
     worn = lay_out(tiny_study(fashion, tmp_path, passes=[4, 8]))

@@ -157,12 +157,10 @@ def lay_out(options: StudyOptions, probes: Probes | None = None) -> Grid:
     layout = _Layout(options, probes)
     strands = [
         strand
-        for treatment, chosen in options.treatments.items()
+        for treatment in options.treatments
         for size in options.sizes
-        if size in (chosen.sizes or options.sizes)
         for unique in layout.amounts
-        if unique in (chosen.unique or layout.amounts)
-        for seed in chosen.seeds or options.seeds
+        for seed in options.seeds_at(treatment, size, unique)
         if (strand := layout.strand(treatment, size, unique, seed)) is not None
     ]
     cells = [cell for strand in strands for cell in strand.cells]

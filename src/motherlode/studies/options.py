@@ -38,8 +38,15 @@ class TreatmentOptions(Strict):
     unique: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None, min_length=1, description="at these amounts of data alone; default: at all"
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, min_length=1, description="with these seeds; default: the study's"
+
+
+class RepeatOptions(Strict):
+    """A few cells of the baseline trained again with other seeds: what tells noise from law, at little cost."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, description="further seeds")
+    sizes: tuple[str, ...] | None = Field(None, min_length=1, description="at these sizes alone; default: at all")
+    unique: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, min_length=1, description="at these amounts of data alone; default: at all"
     )
 
 
@@ -90,6 +97,7 @@ class StudyOptions(Strict):
     samples: tuple[Positive, ...] | None = Field(None, min_length=1, description="training samples seen")
     compute: tuple[Positive, ...] | None = Field(None, min_length=1, description="training FLOPs")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="each cell once a seed")
+    repeat: RepeatOptions | None = Field(None, description="further seeds for a few cells of the baseline")
     most_passes: Positive | None = Field(None, description="leave out cells that see their data more often")
     most_flops: Positive | None = Field(None, description="leave out cells that cost more")
     trunks: TrunkOptions | None = Field(TrunkOptions(), description="null trains every cell from scratch")
@@ -102,10 +110,13 @@ class StudyOptions(Strict):
         given = [name for name in ("passes", "samples", "compute") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of passes, samples, compute; got {given or 'none'}")
-        for name, item in self.treatments.items():
+        limited: dict[str, TreatmentOptions | RepeatOptions] = dict(self.treatments)
+        if self.repeat is not None:
+            limited["repeat"] = self.repeat
+        for name, item in limited.items():
             for size in item.sizes or ():
                 if size not in self.sizes:
-                    raise ValueError(f"treatment {name}: there is no size {size!r} among {', '.join(self.sizes)}")
+                    raise ValueError(f"{name}: there is no size {size!r} among {', '.join(self.sizes)}")
         for name in ("unique", "seeds", given[0]):
             values = getattr(self, name)
             if len(set(values)) != len(values):
@@ -121,6 +132,17 @@ class StudyOptions(Strict):
     def baseline(self) -> str:
         """The treatment the others are measured against."""
         return RAW if RAW in self.treatments else next(iter(self.treatments))
+
+    def seeds_at(self, treatment: str, size: str, unique: int) -> tuple[int, ...]:
+        """Seeds of the cells at a place of the grid; none where the treatment does not stand there."""
+        chosen, again = self.treatments[treatment], self.repeat
+        if size not in (chosen.sizes or self.sizes) or unique not in (chosen.unique or (unique,)):
+            return ()
+        if again is None or treatment != self.baseline:
+            return self.seeds
+        if size not in (again.sizes or self.sizes) or unique not in (again.unique or (unique,)):
+            return self.seeds
+        return tuple(dict.fromkeys((*self.seeds, *again.seeds)))
 
     @classmethod
     def load(cls, path: str | Path, changes: tuple[str, ...] = ()) -> StudyOptions:

@@ -148,8 +148,9 @@ def _axes(grid: Grid, base: list[Cell], can: list[str], cannot: list[str]) -> No
         cannot.append("what unique data are worth: all cells own as much; add smaller values of `unique`")
     else:
         can.append(f"what unique data are worth, from {amount(min(amounts))} to {amount(max(amounts))} {grid.unit}")
-    if len(grid.options.seeds) == 1:
-        cannot.append("noise from law: one seed; a second one for a few cells tells them apart")
+    places = {(cell.num_parameters, cell.steps, cell.unique) for cell in base}
+    if len(base) == len(places):
+        cannot.append("noise from law: one seed; `repeat: {seeds: [1], ...}` for a few cells tells them apart")
     others = [name for name in grid.options.treatments if name != grid.options.baseline]
     if others:
         can.append(f"what {', '.join(others)} is worth against {grid.options.baseline}")
