@@ -18,6 +18,7 @@ import numpy as np
 from motherlode import registry
 from motherlode.data import charts
 from motherlode.data.dataset import Dataset
+from motherlode.data.excerpts import Sample
 from motherlode.data.pictures import Sheet, words
 
 FOLDER = "card"
@@ -36,8 +37,14 @@ _MOST_TEXTS = 12
 _FEW_VALUES = 6
 
 
-def write_card(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any]) -> None:
-    """Write `card.html` and `card.md` into the dataset's folder; the sheets lie in `card/` already."""
+def write_card(
+    dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any], samples: Sequence[Sample] | None = None
+) -> None:
+    """Write `card.html` and `card.md` into the dataset's folder; the sheets lie in `card/` already.
+
+    Args:
+        samples: of texts, in the place of sheets.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -48,14 +55,17 @@ def write_card(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any
         lstrip_blocks=True,
     )
     context = _context(dataset, sheets, options)
-    for name in ("card.html", "card.md"):
-        (dataset.path / name).write_text(environment.get_template(name).render(context), encoding="utf-8")
+    if samples is not None:
+        context |= _text_context(dataset, samples)
+    for ending in ("html", "md"):
+        template = environment.get_template(f"{'card' if samples is None else 'text'}.{ending}")
+        (dataset.path / f"card.{ending}").write_text(template.render(context), encoding="utf-8")
 
 
 def _context(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any]) -> dict[str, Any]:
     facts = dataset.facts
     licences, sources = (_counts(dataset, name) for name in ("licence", "source"))
-    meanings = _REASONS | dict(registry.find("modality", dataset.modality).reasons)
+    meanings = _meanings(dataset)
     return {
         "title": " + ".join(facts["sources"]),
         "facts": facts,
@@ -74,6 +84,54 @@ def _context(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any])
         "findings": facts["findings"],
         "settings": _settings(options),
     }
+
+
+def _meanings(dataset: Dataset) -> dict[str, str]:
+    return _REASONS | dict(registry.find("modality", dataset.modality).reasons)
+
+
+def _text_context(dataset: Dataset, samples: Sequence[Sample]) -> dict[str, Any]:
+    """What a card of texts has besides: documents to read, and how much of them each source gives."""
+    facts, meanings = dataset.facts, _meanings(dataset)
+    total = {name: sum(values.values()) for name, values in facts.items() if name.startswith("source_")}
+    num_sources = sum(rows > 0 for rows in facts["source_rows"].values())
+    shares = [
+        {
+            "name": name,
+            "documents": f"{rows:,}",
+            "size": in_units(facts["source_bytes"][name], "B"),
+            "tokens": in_units(facts["source_tokens"][name]),
+            "share": f"{facts['source_bytes'][name] / total['source_bytes']:.1%}",
+            "passes": f"{total['source_bytes'] / num_sources / facts['source_bytes'][name]:.2g}" if rows else "",
+        }
+        for name, rows in facts["source_rows"].items()
+    ]
+    held_bytes = sum(shard["media_bytes"] for shard in facts["shards"]["heldout"])
+    return {
+        "samples": [
+            {
+                "sheet": sample.sheet,
+                "items": sample.items,
+                "meaning": meanings.get(sample.sheet.name.removeprefix("dropped-"), ""),
+            }
+            for sample in samples
+        ],
+        "shares": shares,
+        "size": {
+            "train": in_units(total["source_bytes"], "B"),
+            "heldout": in_units(held_bytes, "B"),
+            "tokens": in_units(total["source_tokens"]),
+        },
+    }
+
+
+def in_units(number: float, unit: str = "") -> str:
+    """A number with three signs and a prefix: "3.4 MB" of unit B, "12 k" of none."""
+    for prefix in ("", "k", "M", "G"):
+        if number < 999.5 or prefix == "G":
+            break
+        number /= 1000
+    return f"{number:,.3g} {prefix}{unit}".rstrip() if number < 999.5 else f"{number:,.0f} {prefix}{unit}"
 
 
 def _picture(folder: Path, sheet: Sheet, meanings: Mapping[str, str]) -> dict[str, str]:

@@ -29,6 +29,12 @@ class _Names:
 
     names: list[str] = field(default_factory=list)
 
+    def code(self, name: str) -> int:
+        """Code of one text."""
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name)
+
     def codes(self, column: Any, dtype: type[np.generic]) -> NDArray[Any]:
         """Code of each value of an Arrow string array, -1 for null."""
         encoded = column.dictionary_encode()
@@ -101,8 +107,9 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int) -> R
     """
     import pyarrow.compute as pc
 
-    labels, reasons, steps = _Names(), _Names(), _Names()
-    found: dict[str, list[NDArray[Any]]] = {name: [] for name in ("ids", "labels", "sizes", "reasons", "steps")}
+    labels, reasons, steps, sources = _Names(), _Names(), _Names(), _Names()
+    names = ("ids", "labels", "sizes", "reasons", "steps", "sources")
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     on_disk = [
         _Column(parts / "fingerprints.bin", "fingerprint", np.uint64),
         _Column(parts / "thumbs.bin", "thumb", np.uint8),
@@ -112,6 +119,7 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int) -> R
         files = [stack.enter_context(column.path.open("wb")) for column in on_disk]
         for record in records:
             reader = read_part(part_path(parts, record.index))
+            source = sources.code((reader.schema.metadata or {}).get(b"source", b"").decode())
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
                 found["ids"].append(from_fixed_bytes(batch.column("id"), np.dtype("V16")).reshape(-1).copy())
@@ -119,6 +127,7 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int) -> R
                 found["reasons"].append(reasons.codes(batch.column("reason"), np.int16))
                 found["steps"].append(steps.codes(batch.column("step"), np.int8))
                 found["sizes"].append(to_numpy(pc.binary_length(batch.column("media")), 0).astype(np.int64))
+                found["sources"].append(np.full(batch.num_rows, source, np.int16))
                 fit = found["reasons"][-1] < 0
                 for column, file in zip(on_disk, files, strict=True):
                     column.write(batch, fit, file)
@@ -132,6 +141,8 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int) -> R
         labels_N=labels_N,
         label_names=label_names,
         num_bytes_N=_joined(found["sizes"], np.int64),
+        sources_N=_joined(found["sources"], np.int16),
+        source_names=sources.names,
         places_N=places_N,
         fingerprints_PK=on_disk[0].rows(),
         thumbs_PT=on_disk[1].rows(),

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,9 @@ def make_part(task: PartTask) -> PartRecord:
 
 
 def examined(task: PartTask, modality: Modality, reasons: Counter[str], notes: Counter[str]) -> Iterator[Any]:
-    """Record batches of the task's partition; `reasons` and `notes` are counted up as they pass."""
-    for chunk in read(Job(task.partition, modality, task.max_bytes)):
+    """Record batches of the task's partition, at least one; `reasons` and `notes` are counted up as they pass."""
+    chunks = read(Job(task.partition, modality, task.max_bytes))
+    for chunk in chain([next(chunks, [])], chunks):
         batch, found = _examine(chunk, modality, task.clean, notes, task.with_features)
         reasons.update(reason for reason in found if reason is not None)
         yield batch
@@ -134,16 +136,15 @@ def read_part(path: Path) -> Any:
 def _write(path: Path, batches: Iterator[Any], source: str) -> int:
     import pyarrow as pa
 
+    first = next(batches)
     num_rows = 0
-    writer = None
-    with pa.OSFile(str(path), "wb") as sink:
-        for batch in batches:
-            if writer is None:
-                writer = pa.ipc.new_file(sink, batch.schema.with_metadata({"source": source}))
-            writer.write_batch(batch)
+    with (
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, first.schema.with_metadata({"source": source})) as file,
+    ):
+        for batch in chain([first], batches):
+            file.write_batch(batch)
             num_rows += int(batch.num_rows)
-        if writer is not None:
-            writer.close()
     return num_rows
 
 

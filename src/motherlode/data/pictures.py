@@ -6,9 +6,10 @@ straight from the parts, so a sheet costs as many reads as it has tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,14 +52,18 @@ class Reader:
 
     def row(self, number: int) -> tuple[bytes, str, str]:
         """(media, uri, label) of a row."""
+        found = self.columns(number, lambda name: name in ("media", "uri", "label"))
+        return found["media"], found["uri"], found["label"] or ""
+
+    def columns(self, number: int, wanted: Callable[[str], bool]) -> dict[str, Any]:
+        """The columns of a row whose names are wanted."""
         part = int(np.searchsorted(self._starts, number, "right")) - 1
         reader = read_part(part_path(self.folder, self.records[part].index))
         place = number - int(self._starts[part])
         for index in range(reader.num_record_batches):
             batch = reader.get_batch(index)
             if place < batch.num_rows:
-                media, uri, label = (batch.column(name)[place].as_py() for name in ("media", "uri", "label"))
-                return media, uri, label or ""
+                return {name: batch.column(name)[place].as_py() for name in batch.schema.names if wanted(name)}
             place -= batch.num_rows
         raise IndexError(number)
 
@@ -66,7 +71,7 @@ class Reader:
 def make_sheets(rows: Rows, reader: Reader, modality: Modality, folder: Path) -> list[Sheet]:
     """Write the sheets as WebP files into `folder`; returns them in the order a card shows them."""
     made = []
-    for sheet, chosen in _wanted(rows):
+    for sheet, chosen in wanted(rows):
         items = [reader.row(number) for number in chosen]
         if sheet.group == "doubles":
             captions = ["kept", "dropped"] * (len(items) // 2)
@@ -82,11 +87,11 @@ def make_sheets(rows: Rows, reader: Reader, modality: Modality, folder: Path) ->
     return made
 
 
-def _wanted(rows: Rows) -> Iterator[tuple[Sheet, list[int]]]:
+def wanted(rows: Rows, num_kept: int = NUM_KEPT, num_each: int = NUM_EACH) -> Iterator[tuple[Sheet, list[int]]]:
     """Each sheet and the numbers of its rows; those of doubles come in pairs of kept and dropped."""
     order = np.argsort(rows.ids_N, kind="stable")
     kept = order[rows.splits_N[order] != DROPPED]
-    by_label = sorted(kept[:NUM_KEPT].tolist(), key=lambda number: int(rows.labels_N[number]))
+    by_label = sorted(kept[:num_kept].tolist(), key=lambda number: int(rows.labels_N[number]))
     yield Sheet("kept", "Kept", f"{len(by_label)} of {len(kept):,}, at random", "kept"), by_label
     counts = np.bincount(rows.reasons_N[rows.reasons_N >= 0], minlength=len(rows.reason_names))
     for code in np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]:
@@ -94,15 +99,15 @@ def _wanted(rows: Rows) -> Iterator[tuple[Sheet, list[int]]]:
         chosen = order[rows.reasons_N[order] == code]
         if (rows.duplicates_N[chosen] >= 0).all():
             _, first = np.unique(rows.duplicates_N[chosen], return_index=True)
-            copies = chosen[np.sort(first)][:NUM_EACH]
+            copies = chosen[np.sort(first)][:num_each]
             pairs = np.stack([rows.duplicates_N[copies], copies], axis=1).ravel()
             yield Sheet(name, title, f"{text}; each beside the row it repeats", "doubles"), pairs.tolist()
         else:
-            yield Sheet(name, title, text, "dropped"), chosen[:NUM_EACH].tolist()
+            yield Sheet(name, title, text, "dropped"), chosen[:num_each].tolist()
     suspects = kept[rows.suspects_N[kept]]
     if len(suspects):
         text = f"{len(suspects):,} rows kept though their neighbours have another label"
-        yield Sheet("suspects", "Suspected label errors", text, "suspects"), suspects[: 2 * NUM_EACH].tolist()
+        yield Sheet("suspects", "Suspected label errors", text, "suspects"), suspects[: 2 * num_each].tolist()
 
 
 def words(reason: str) -> str:

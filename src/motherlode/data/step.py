@@ -48,6 +48,7 @@ class Rows:
         labels_N: index into `label_names`, -1 for none.
         label_names: sorted.
         num_bytes_N: size of the media.
+        sources_N: index into `source_names`.
         places_N: position among the rows that were fit when they were read, -1 for the others.
         fingerprints_PK, thumbs_PT, features_PD: of the rows that have any; on disk, indexed by arrays of places
             (`gather.DiskRows`).
@@ -64,6 +65,8 @@ class Rows:
     labels_N: NDArray[np.int32]
     label_names: list[str]
     num_bytes_N: NDArray[np.int64]
+    sources_N: NDArray[np.int16]
+    source_names: list[str]
     places_N: NDArray[np.int64]
     fingerprints_PK: Any
     thumbs_PT: Any

@@ -127,6 +127,8 @@ class Modality(Protocol):
     """Whether `features` tell enough for outliers and label errors to be looked for unasked."""
     max_bytes: int
     """Samples above this are dropped unread, unless the user sets a limit."""
+    preload: tuple[str, ...]
+    """Modules that `examine` imports: what workers have in common is imported once."""
 
     def examine(self, media: Sequence[bytes], options: Any) -> Examination:
         """Check, normalise and fingerprint samples. Never raises for a bad sample: it gives it a reason."""

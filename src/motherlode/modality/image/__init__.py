@@ -55,6 +55,7 @@ class ImageModality:
     reasons = REASONS
     outliers = True
     max_bytes = 256 << 20
+    preload = ("motherlode.modality.image.examine",)
 
     def examine(self, media: Sequence[bytes], options: Clean) -> Examination:
         """Check, normalise, measure and fingerprint picture files."""
