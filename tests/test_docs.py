@@ -20,7 +20,7 @@ from motherlode.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-_BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(console|python|yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SMALLER = (
     ("minutes: 2.0", "steps: 4"),
     ("# width:", "width: 8 #"),
@@ -45,6 +45,11 @@ def run_page(page: Path) -> int:
         if language == "python":
             exec(compile(text, str(page), "exec"), names)
             num_run += 1
+            continue
+        if language == "yaml":
+            name = text.partition("\n")[0].removeprefix("# ")
+            if name.endswith(".yaml"):  # a file that the reader is to write
+                Path(name).write_text(text)
             continue
         for line in text.splitlines():
             if line.startswith("$ lode "):
