@@ -30,7 +30,7 @@ def command(
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Try a sample of the source, show the yield, write nothing."),
     options: Path | None = typer.Option(None, "--options", help="YAML file with any option; flags win over it."),
-    modality: str | None = typer.Option(None, help="What a sample is.", show_default="image"),
+    modality: str | None = typer.Option(None, help="What a sample is.", show_default="what the files are"),
     heldout: float | None = typer.Option(None, help="Share of samples held out for measuring.", show_default="0.1"),
     augment: str | None = typer.Option(None, help="Write altered copies too: 3x triples the training rows."),
     seed: int | None = typer.Option(None, help="Decides the split and the alterations.", show_default="0"),
@@ -54,6 +54,8 @@ def command(
     named = given.pop("source", None) if not source else source[0] if len(source) == 1 else source
     target = out or Path(given.pop("out", "") or Path("datasets") / folder_name(source))
     given.pop("out", None)
+    if "modality" not in given:
+        given |= _guessed(named)
     parsed = data_prepare.parse_options(named, out=target, **given)
     if dry_run:
         _preview(parsed)
@@ -66,6 +68,18 @@ def command(
     train, heldout_rows = (console.count(len(dataset.split(name))) for name in ("train", "heldout"))
     console.done(f"{train} to train on, {heldout_rows} held out, in {dataset.path}")
     console.results.print(f"  look at {dataset.path / 'card.html'}, then  lode init {dataset.path}", soft_wrap=True)
+
+
+def _guessed(source: Any) -> dict[str, str]:
+    """The modality that the source's files tell, said aloud; nothing where they tell none."""
+    from motherlode.cli import console
+    from motherlode.data.guess import guess
+
+    modality, why = guess(source)
+    if modality is None:
+        return {}
+    console.results.print(f"modality: {modality} ({why})", markup=False, soft_wrap=True)
+    return {"modality": modality}
 
 
 def folder_name(sources: list[str]) -> str:

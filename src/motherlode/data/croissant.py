@@ -59,6 +59,7 @@ _MEANINGS = {
     "id": "hash of the sample's content in its normal form",
     "label": "number of the label in the record set `labels`",
     "caption": "text that goes with the sample",
+    "path": "where the sample came from, within its source",
     "licence": "licence of the sample",
     "source": "which of the sources it came from",
     "cluster": "id of the row that stands for its near-duplicates",
@@ -133,14 +134,18 @@ def _records(dataset: Dataset, split: str) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(dataset.path / dataset.facts["shards"][split][0]["path"])
-    # Dropped media may be broken or hostile: a reader should not decode them unasked.
-    columns = [(n, k) for n, k in zip(schema.names, schema.types) if split != "dropped" or n != dataset.column]
+    # Dropped media may be broken or hostile: a reader should not decode them unasked. Dropped texts are text.
+    columns = [
+        (name, kind)
+        for name, kind in zip(schema.names, map(str, schema.types))
+        if split != "dropped" or name != dataset.column or kind == "string"
+    ]
     return {
         "@type": "cr:RecordSet",
         "@id": split,
         "name": split,
         "description": f"{len(dataset.split(split)):,} rows",
-        "field": [_field(dataset, split, name, str(kind)) for name, kind in columns],
+        "field": [_field(dataset, split, name, kind) for name, kind in columns],
     }
 
 
@@ -155,14 +160,15 @@ def licences_of(dataset: Dataset) -> set[str]:
 
 def _field(dataset: Dataset, split: str, name: str, kind: str) -> dict[str, Any]:
     source: dict[str, Any] = {"fileSet": {"@id": f"{split}-files"}, "extract": {"column": name}}
-    is_media = name == dataset.column
+    is_sample = name == dataset.column
+    is_media = is_sample and kind != "string"
     if is_media:
         source["transform"] = {"jsonPath": "bytes"}
     return {
         "@type": "cr:Field",
         "@id": f"{split}/{name}",
         "name": name,
-        "description": "the sample itself" if is_media else _MEANINGS.get(name, "measured on the sample"),
+        "description": "the sample itself" if is_sample else _MEANINGS.get(name, "measured on the sample"),
         "dataType": _MEDIA_TYPES.get(name, "sc:Text") if is_media else _TYPES.get(kind, "sc:Integer"),
         "source": source,
     }

@@ -196,6 +196,29 @@ def _plan_tables(place: Place, options: SourceOptions) -> Iterator[Partition]:
             yield Partition(kind, place.name, place.root, [item], columns, num_bytes=end - start)
 
 
+def head(where: str) -> tuple[list[str], list[str], dict[str, Any]]:
+    """(names, names that may be of texts, first row) of a table of JSON lines or CSV.
+
+    Raises:
+        SourceError: the first lines of a JSON-lines file are no objects.
+        OSError, EOFError, ValueError, LZMAError: the file cannot be read.
+    """
+    if any(ending in where.lower() for ending in _DELIMITERS):
+        names, texts, delimiter, first = _csv_head(where)
+        with spans.open_text(where)[0] as file:
+            file.read(first)
+            row = next(spans.records(file, spans.CsvRows(delimiter), PARTITION_BYTES), None)
+        cells = (
+            next(csv.reader([row.data.decode("utf-8", "replace").rstrip("\r\n")], delimiter=delimiter)) if row else []
+        )
+        return names, texts, dict(zip(names, cells))
+    names, texts, _, _ = _json_head(where)
+    with spans.open_text(where)[0] as file:
+        lines = spans.records(file, spans.Lines(), PARTITION_BYTES)
+        values = next((value for value in (parse_object(line.data)[0] for line in lines) if value), {})
+    return names, texts, values
+
+
 def _json_head(where: str) -> tuple[list[str], list[str], str, int]:
     """(keys, keys of texts alone, "", 0) of the first objects of a file; no keys where it holds nothing.
 

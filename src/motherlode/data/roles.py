@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from motherlode.data.source import SourceOptions
 from motherlode.errors import SourceError
@@ -81,15 +81,35 @@ def arrow_roles(schema: Any, options: SourceOptions, where: str) -> tuple[dict[s
     return columns, list(names or [])
 
 
-def _text_columns(schema: Any, options: SourceOptions, where: str) -> dict[str, str]:
-    """Roles of the columns of a table of texts; empty where it has none but names files."""
+class Held(NamedTuple):
+    """What the columns of an Arrow schema hold.
+
+    Args:
+        declared: types of media that `datasets` declared: "Image", "Audio", "Video".
+        blobs: columns of bytes, or of {bytes, path} structs.
+        texts: columns of strings that play no other role by their names.
+    """
+
+    declared: set[str]
+    blobs: list[str]
+    texts: list[str]
+
+
+def held(schema: Any) -> Held:
+    """See `Held`."""
     import pyarrow as pa
 
-    wanted = {"text" if role == "media" else role: column for role, column in options.columns.items()}
+    declared = {str(f["_type"]) for f in _features(schema).values() if isinstance(f, dict) and "_type" in f}
     strings = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
-    texts = [name for name in strings if may_be_text(name)]
-    others = has_paths(schema.names) or any(_holds_bytes(field.type) for field in schema)
-    if has_no_text(schema.names, wanted, texts) and others:
+    blobs = [field.name for field in schema if _holds_bytes(field.type)]
+    return Held(declared & _MEDIA_FEATURES, blobs, [name for name in strings if may_be_text(name)])
+
+
+def _text_columns(schema: Any, options: SourceOptions, where: str) -> dict[str, str]:
+    """Roles of the columns of a table of texts; empty where it has none but names files."""
+    wanted = {"text" if role == "media" else role: column for role, column in options.columns.items()}
+    _, blobs, texts = held(schema)
+    if has_no_text(schema.names, wanted, texts) and (blobs or has_paths(schema.names)):
         return {}
     return text_roles(schema.names, wanted, where, texts)
 

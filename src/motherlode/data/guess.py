@@ -1,0 +1,118 @@
+"""What a source's samples are, when the user does not say: by the endings of its files and the columns of its tables.
+
+Names and headers are read, no sample. Where the files speak for two modalities, neither wins: the user is asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from motherlode import registry
+from motherlode.data import containers, documents, spans
+from motherlode.data.roles import TEXT_ROLES, has_no_text, has_paths, held
+from motherlode.data.source import Entry, Place, SourceLike, resolve
+from motherlode.errors import RecipeError, SourceError
+from motherlode.modality import Modality
+from motherlode.storage import open_uri
+
+MOST_FILES = 10_000
+_MEDIA_SHARE, _TEXT_SHARE = 0.5, 0.8
+"""Shares of the files from which they decide: pictures often have texts beside them, documents seldom pictures."""
+
+
+def guess(source: SourceLike) -> tuple[str | None, str]:
+    """The modality of a source and what shows it; (None, "") where nothing does.
+
+    Raises:
+        SourceError: the source is missing.
+        RecipeError: it holds samples of two modalities.
+    """
+    modalities: list[Modality] = [registry.find("modality", name) for name in registry.names("modality")]
+    votes: Counter[str] = Counter()
+    shown: dict[str, str] = {}
+    for place in resolve(source):
+        entries = list(islice(place.entries(), MOST_FILES))
+        for entry in _without_sidecars(entries, modalities):
+            name, why = _vote(place, entry, modalities)
+            if name:
+                votes[name] += 1
+                shown.setdefault(name, why)
+    if not votes:
+        return None, ""
+    texts = {modality.name for modality in modalities if modality.stored == "text"}
+    name, count = votes.most_common(1)[0]
+    if count < (_TEXT_SHARE if name in texts else _MEDIA_SHARE) * votes.total():
+        held = ", ".join(f"{number:,} {other}" for other, number in votes.most_common())
+        wish = " or ".join(f"--modality {other}" for other in votes)
+        raise RecipeError("a source of several modalities must be told which to read", held, wish)
+    return name, shown[name]
+
+
+def _without_sidecars(entries: list[Entry], modalities: Iterable[Modality]) -> Iterator[Entry]:
+    """The files but for those that go with one of media of the same name."""
+    media = {suffix for modality in modalities if modality.stored == "media" for suffix in modality.suffixes}
+    stems = {os.path.splitext(entry.path)[0] for entry in entries if entry.suffix in media}
+    return (entry for entry in entries if entry.suffix in media or os.path.splitext(entry.path)[0] not in stems)
+
+
+def _vote(place: Place, entry: Entry, modalities: list[Modality]) -> tuple[str | None, str]:
+    """The modality that one file speaks for, and how."""
+    where = containers.full_path(place.root, entry.path)
+    try:
+        if entry.kind == "table":
+            return _of_table(where, modalities)
+        if entry.kind in ("parquet", "arrow"):
+            return _of_schema(_schema(where, entry.kind), modalities)
+    except (*documents.DAMAGE, SourceError):
+        return None, ""
+    return _of_ending(entry.path, modalities), f"files end in {entry.suffix}"
+
+
+def _of_ending(path: str, modalities: Iterable[Modality]) -> str | None:
+    name = path.lower()
+    if spans.is_compressed(name):
+        name = os.path.splitext(name)[0]
+    ending = os.path.splitext(name)[1]
+    return next((modality.name for modality in modalities if ending in modality.suffixes), None)
+
+
+def _text(modalities: Iterable[Modality]) -> str | None:
+    return next((modality.name for modality in modalities if modality.stored == "text"), None)
+
+
+def _of_table(where: str, modalities: list[Modality]) -> tuple[str | None, str]:
+    """By the files a table names, where they are media or there is nothing else; else by its column of text."""
+    names, texts, values = documents.head(where)
+    media = {modality.name for modality in modalities if modality.stored == "media"}
+    is_text = not has_no_text(names, {}, texts)
+    for name in names:
+        found = _of_ending(str(values.get(name)), modalities) if has_paths([name]) else None
+        if found and (found in media or not is_text):
+            return found, "a table names such files"
+    return (_text(modalities), "a table has a column of text") if is_text else (None, "")
+
+
+def _schema(where: str, kind: str) -> Any:
+    import pyarrow.parquet as pq
+
+    with open_uri(where) as file:
+        return pq.read_schema(file) if kind == "parquet" else containers.open_arrow(file).schema
+
+
+def _of_schema(schema: Any, modalities: list[Modality]) -> tuple[str | None, str]:
+    """By the type that `datasets` declared, by a column of bytes, by a column of text."""
+    declared, blobs, texts = held(schema)
+    media = [modality for modality in modalities if modality.stored == "media"]
+    for modality in media:
+        if modality.column.capitalize() in declared or modality.column in map(str.lower, blobs):
+            return modality.name, f"a column holds {modality.name}s"
+    named = {name.lower() for name in texts} & {*TEXT_ROLES["text"]}
+    if blobs and not named and len(media) == 1:
+        return media[0].name, "a column holds bytes"
+    if named or (not blobs and len(texts) == 1):
+        return _text(modalities), "a column holds text"
+    return None, ""
