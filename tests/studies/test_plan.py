@@ -109,6 +109,19 @@ def test_blind_pilots_make_it_abstain(one_pass: dict[str, Floats]) -> None:
     assert found.next_pilot.cost <= 0.11 * 100.0
 
 
+def test_pilots_of_one_regime_or_one_size_make_it_abstain() -> None:
+    """However well a law fits: what no pilot shows, no verdict may rest on."""
+    held = pilots("overfit_penalty", 0)
+    worn = {name: values[held["D"] > 2 * held["U"]] for name, values in held.items()}
+    one = {name: values[held["N"] == 8e5] for name, values in held.items()}
+    asked = {"unique": 8e6, "compute": 5e15, "peak_flops": 1e13, "utilisation": 0.2}
+    for table, reason in ((worn, "what fresh data bring"), (one, "of one model size")):
+        found = plan(fit_law(table, bootstrap=30), 60.0, 2.5, "2/M", **asked)
+        assert found.verdict == "abstain"
+        assert any(reason in said for said in found.abstentions)
+        assert found.next_pilot is not None
+
+
 def test_unused_data_need_no_repetition_to_say_compute(one_pass: dict[str, Floats]) -> None:
     """Whoever cannot even see the data once needs no more of them."""
     law = fit_law(one_pass, bootstrap=60)

@@ -17,6 +17,8 @@ _FURTHEST = 2.0
 _REPEATED = 1.5
 _PASSES_BEYOND = 4.0
 _FEWEST = 12
+_FEWEST_FRESH = 3
+_ONE_SIZE = 0.3  # in log
 _BOTH_ENDS = (0.1, 0.9)
 
 
@@ -69,6 +71,12 @@ def reasons(
             f"the best run would see its data {max(now['passes'], after['passes']):.0f} times, the pilots at most "
             f"{float(runs.epochs.max()):.0f}"
         )
+    if law.sees_unique and (runs.epochs < _REPEATED).sum() < _FEWEST_FRESH:
+        found.append("all pilots repeat their data, so none shows what fresh data bring")
+    if float(np.ptp(np.log(runs.N))) < _ONE_SIZE:
+        found.append(
+            "all pilots are of one model size, so none shows what a larger one would make of more data or compute"
+        )
     if law.sees_unique and float(np.ptp(np.log(runs.U))) < np.log(2.0):
         found.append("all pilots own the same amount of unique data, so none shows what more of it would bring")
     if beyond > _FURTHEST:
@@ -104,7 +112,10 @@ def next_pilot(law: Law, unique: float, now: dict[str, float], budget_flops: flo
         size = float(np.exp(np.median(np.log(runs.N))))
         passes = 16.0
         why = "no pilot shows what many passes over little data cost"
-    elif (runs.epochs < _REPEATED).sum() < 3:
+    elif float(np.ptp(np.log(runs.N))) < _ONE_SIZE:
+        size, passes = 3.0 * float(runs.N.max()), 1.0
+        why = "no pilot shows what another model size makes of the same data"
+    elif (runs.epochs < _REPEATED).sum() < _FEWEST_FRESH:
         size, passes = float(np.exp(np.median(np.log(runs.N)))), 1.0
         why = "no pilot shows what fresh data bring"
     else:

@@ -195,7 +195,8 @@ def _named(columns: dict[str, Any]) -> dict[str, Any]:
             if name not in found and given.lower() in aliases:
                 found[name] = values
     if "loss" not in found and columns:
-        near = did_you_mean("loss", [c for c in columns if "loss" in c.lower()] or list(columns))
+        similar = [name for name in columns if "loss" in name.lower()]
+        near = did_you_mean("loss", similar) if similar else "name the quality on held-out data so; lower is better"
         raise RunsError("a table of runs needs a column `loss`", f"columns: {', '.join(columns)}", near)
     return found
 
