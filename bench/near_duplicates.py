@@ -24,7 +24,8 @@ import numba
 import numpy as np
 
 THRESHOLD = 0.75
-TOKEN = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿]|(?:(?![぀-ヿ㐀-䶿一-鿿豈-﫿])[^\W_])+")
+_ALONE = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+TOKEN = re.compile(rf"[{_ALONE}]|(?:(?![{_ALONE}])[^\W_])+")
 """An ideograph or kana alone, or a run of letters and digits."""
 
 

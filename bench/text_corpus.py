@@ -4,8 +4,8 @@
     python bench/text_corpus.py build FOLDER        docs.jsonl (208 MB), subset.jsonl (99 MB), large.jsonl (2 GB)
 
 Several versions of one manual lie in different packages, so look-alikes come about as they do in the wild. The large
-file holds ten versions of `docs.jsonl`: in each, three words in ten are replaced by others, always the same by the same, so
-that texts alike in one version stay alike, and no text is like its counterpart in another version.
+file holds ten versions of `docs.jsonl`: in each, three words in ten are replaced by others, always the same by the
+same, so that texts alike in one version stay alike, and no text is like its counterpart in another version.
 """
 
 from __future__ import annotations

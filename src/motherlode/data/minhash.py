@@ -106,7 +106,8 @@ def _buckets(
     """
     num_ranges = max(1, -(-num_rows * _ENTRY_BYTES // band_bytes))
     for number in range(num_ranges):
-        keys, others, rows = [], [], []
+        none = np.zeros(0, np.uint64)
+        keys, others, rows = [none], [none], [np.zeros(0, np.int64)]
         for first in range(0, num_rows, _BLOCK_ROWS):
             block = _column(path, num_rows, band, first)
             # The upper half of a hash, spread over the ranges.
@@ -118,7 +119,8 @@ def _buckets(
         keys_E, others_E, rows_E = (np.concatenate(pieces) for pieces in (keys, others, rows))
         order = np.argsort(keys_E)
         keys_E = keys_E[order]
-        is_next = np.concatenate([[False], keys_E[1:] == keys_E[:-1], [False]])
+        is_next = np.zeros(len(keys_E) + 1, np.bool_)
+        is_next[1:-1] = keys_E[1:] == keys_E[:-1]
         is_shared = is_next[1:] | is_next[:-1]
         keys_E, others_E, rows_E = keys_E[is_shared], others_E[order][is_shared], rows_E[order][is_shared]
         order = np.lexsort((rows_E, others_E, keys_E))

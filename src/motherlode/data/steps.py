@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.data import dedupe, minhash, outliers
+from motherlode.data import dedupe, minhash, outliers, recount
 from motherlode.data.split import hash_units, hold_out
 from motherlode.data.step import HELDOUT, TRAIN, Rows
 from motherlode.modality import Modality
@@ -22,21 +22,25 @@ _PAIR_BLOCK = 4096
 
 @dataclass(frozen=True)
 class ExactDuplicates:
-    """Keeps the first of the rows whose normal forms are equal byte for byte."""
+    """Keeps the first of the rows whose normal forms are equal byte for byte, or all of them, on one side."""
 
+    keep: bool = False
     name: str = "exact duplicates"
     does: str = "keep one of the rows whose normal forms are equal byte for byte"
 
     def run(self, rows: Rows) -> None:
-        """Drop all but the first; labels that disagree make the first a suspect."""
+        """Drop all but the first unless told to keep them; labels that disagree make the first a suspect."""
         alive = rows.alive
         _, first_U, unique_A = np.unique(rows.ids_N[alive], return_index=True, return_inverse=True)
         kept_A = alive[first_U[unique_A.reshape(-1)]]
         copies = alive != kept_A
-        rows.duplicates_N[alive[copies]] = kept_A[copies]
         conflicts = np.unique(kept_A[rows.labels_N[alive] != rows.labels_N[kept_A]])
         rows.suspects_N[conflicts] = True
         rows.facts["label_conflicts"] = len(conflicts)
+        if self.keep:
+            rows.clusters_N[alive] = kept_A
+            return
+        rows.duplicates_N[alive[copies]] = kept_A[copies]
         rows.drop(alive[copies], "exact_duplicate", self.name)
 
 
@@ -75,6 +79,7 @@ class NearTexts:
 
     modality: Modality
     keep: bool = False
+    check: bool = True
     name: str = "near duplicates"
     does: str = "keep one of the texts that share most of their phrases (min-hashes propose, the texts decide)"
 
@@ -94,6 +99,8 @@ class NearTexts:
             rows.texts.folder / "bands.bin",
             threshold=self.modality.similar,
         )
+        if self.check:
+            rows.facts["near_duplicate_check"] = recount.check(rows, alive, found.cluster_N, self.modality)
         _settle(rows, alive, found, self.keep, self.name)
 
 
