@@ -20,6 +20,7 @@ from motherlode.cli.init import starter
 from motherlode.data.prepare import PrepareOptions
 from motherlode.measures.catalogue import CATALOGUE
 from motherlode.recipe import Recipe
+from motherlode.studies.options import StudyOptions, TreatmentOptions
 
 FOLDER = Path(__file__).resolve().parent
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -76,11 +77,17 @@ def measures_table() -> str:
     return "\n".join(lines)
 
 
+def study_tables() -> str:
+    """Keys of a study.yaml, and those of a treatment."""
+    return f"{table(StudyOptions)}\n\nOf each treatment:\n\n{table(TreatmentOptions, ('treatments', 'NAME'))}"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "measures": measures_table,
     "prepare-options": prepare_tables,
     "recipe": recipe_tables,
     "starter": starter_recipe,
+    "study": study_tables,
 }
 
 

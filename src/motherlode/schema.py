@@ -6,11 +6,11 @@ of them can drift from the types that decide what is accepted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
@@ -68,19 +68,27 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
 
 def kind(field: FieldInfo) -> str:
     """What a field may be, in words."""
-    bounds = [
+    return f"{_type_in_words(field.annotation)} {_bounds(field.metadata)}".strip()
+
+
+def _bounds(limits: Iterable[Any]) -> str:
+    return ", ".join(
         f"{sign} {getattr(limit, attribute):g}"
-        for limit in field.metadata
+        for limit in limits
         for type_, attribute, sign in _SIGNS
         if isinstance(limit, type_)
-    ]
-    return " ".join([_type_in_words(field.annotation), ", ".join(bounds)]).strip()
+    )
 
 
 def as_yaml(value: Any) -> str:
     """A value as it would stand after `key: ` in a YAML file, on one line."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
+    if isinstance(value, dict):
+        value = {
+            key: inner.model_dump(mode="json", exclude_defaults=True) if isinstance(inner, BaseModel) else inner
+            for key, inner in value.items()
+        }
     if isinstance(value, tuple | set | frozenset):
         value = list(value)
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
@@ -143,6 +151,9 @@ def _type_in_words(annotation: Any) -> str:
         return f"list of {_type_in_words(inner[0])}" if inner else "list"
     if origin is dict:
         return "mapping"
+    if origin is Annotated:
+        limits = [limit for part in parts[1:] for limit in getattr(part, "metadata", [part])]
+        return f"{_type_in_words(parts[0])} {_bounds(limits)}".strip()
     if parts and annotation not in _WORDS:
         return " or ".join(dict.fromkeys(_type_in_words(part) for part in parts if part is not NoneType))
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
