@@ -255,6 +255,21 @@ class Recipe(Strict):
         """
         return load(cls, path, changes)
 
+    def changed(self, changes: Sequence[str], sections: Sequence[str]) -> Recipe:
+        """The same recipe with changed keys, "key=value" each, where only keys of these sections may change.
+
+        Raises:
+            RecipeError: another section's key, an unknown one, or a value out of range.
+        """
+        content = self.model_dump(mode="json")
+        for change in changes:
+            section = change.partition("=")[0].strip().partition(".")[0]
+            if section not in sections:
+                allowed = ", ".join(f"{name}.…" for name in sections)
+                raise RecipeError("the run is trained: of its recipe only some keys can change", change, allowed)
+            _apply(change, content)
+        return parse(Recipe, content)
+
     def save(self, path: Path) -> None:
         """Write the recipe as YAML, atomically."""
         storage.write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))

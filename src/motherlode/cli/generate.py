@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from motherlode.generation.tokens import Author
+    from motherlode.generation.writing import Piece
+    from motherlode.training.run import Run
 
 EXAMPLES = (
     "lode generate runs/photos --num 64",
     "lode generate runs/photos --num 1000 --label Bag --seed 7",
+    'lode generate runs/stories --prompt "Once upon a time" --stream',
+    "lode generate runs/poems --prompt @titles.txt --set generate.temperature=0.8",
 )
+_SHOWN_TEXTS = 4
+_RULE = "\n\n---\n\n"
 
 
 def command(
     run: Path = typer.Argument(help="A run's folder."),
-    num: int = typer.Option(64, "--num", "-n", min=1, help="How many samples."),
+    num: int | None = typer.Option(
+        None, "--num", "-n", min=1, help="How many samples.", show_default="64, or a text for each prompt"
+    ),
     seed: int = typer.Option(0, min=0, help="The same seed gives the same samples, whatever --num."),
     label: list[str] = typer.Option(None, help="Ask for this label; repeat it to take several in turn."),
+    prompt: list[str] = typer.Option(
+        None,
+        "--prompt",
+        "-p",
+        help="What a text begins with, or @FILE, one a line; repeat it to take several in turn.",
+    ),
+    stream: bool = typer.Option(False, "--stream", help="Show texts as they grow; files only where --out says so."),
+    changes: list[str] | None = typer.Option(
+        None, "--set", help="Change how texts are written: generate.temperature=0.8. Repeatable."
+    ),
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Folder to write.", show_default="<run>/generated/seed-<seed>"
     ),
@@ -25,16 +49,88 @@ def command(
     device: str = typer.Option("cpu", help="Where to compute: cpu, cuda, mps."),
 ) -> None:
     """Generate samples from a run."""
-    from motherlode.cli import console
-    from motherlode.cli.progress import Bar
-    from motherlode.generation import sampling
+    from motherlode.errors import RecipeError
     from motherlode.training.run import Run
 
     opened = Run.open(run)
-    target = out or opened.path / "generated" / f"seed-{seed}"
+    if opened.spec.tokens is not None:
+        from motherlode.generation import tokens
+
+        if label:
+            raise RecipeError("texts are asked for by a prompt, not by a label", label, "use --prompt")
+        options = opened.recipe.changed(changes or (), ("generate",)).generate
+        author = tokens.author(opened, options, variant=variant, which=checkpoint, device=device)
+        _write_texts(author, prompt or (), num, seed, out, stream)
+        return
+    if prompt or stream or changes:
+        raise RecipeError("only runs of texts take --prompt, --stream and --set", str(run), "leave them out")
+    _draw_samples(opened, num, seed, label, out, variant, checkpoint, device)
+
+
+def _draw_samples(
+    opened: Run,
+    num: int | None,
+    seed: int,
+    label: list[str],
+    out: Path | None,
+    variant: str,
+    checkpoint: str,
+    device: str,
+) -> None:
+    from motherlode.cli import console
+    from motherlode.cli.progress import Bar
+    from motherlode.generation import sampling
+
+    num = num or sampling.CHUNK
+    target = out or _default_out(opened, seed)
     made = sampling.chunks(opened, num, seed, label or None, variant, which=checkpoint, device=device)
     written = sampling.save(made, opened, num, target, seed=seed, which=checkpoint)
     with Bar("generating", num, "samples") as bar:
         for chunk in written:
             bar.advance(len(chunk.samples))
     console.done(f"{num} samples in {target}: look at {target / sampling.GRID}")
+
+
+def _write_texts(
+    author: Author, given: list[str] | tuple[()], num: int | None, seed: int, out: Path | None, stream: bool
+) -> None:
+    from motherlode.cli import console
+    from motherlode.cli.progress import Bar
+    from motherlode.generation import sampling, tokens
+    from motherlode.generation.prompts import read_prompts
+
+    prompts = author.prompts(read_prompts(given))
+    num = num or len(prompts)
+    pieces = author.pieces(prompts, num, seed)
+    if stream:
+        pieces = _streamed(tokens.in_order(pieces), num)
+    made = author.texts(prompts, pieces)
+    target = out or (None if stream else _default_out(author.run, seed))
+    if target is not None:
+        made = tokens.save(made, num, target, author.facts(seed))
+    if stream:
+        for _ in made:
+            pass
+    else:
+        first: list[str] = []
+        with Bar("writing", num, "texts") as bar:
+            for text in made:
+                first += [text.text] * (len(first) < _SHOWN_TEXTS)
+                bar.advance(1)
+        typer.echo(_RULE.join(first))
+    if target is not None:
+        console.done(f"{num} texts in {target}: where they came from is in {target / sampling.INDEX}")
+
+
+def _streamed(pieces: Iterator[Piece], num: int) -> Iterator[Piece]:
+    """Show pieces as they pass."""
+    for piece in pieces:
+        typer.echo(piece.text, nl=False)
+        if piece.ended is not None:
+            typer.echo(_RULE if piece.number + 1 < num else "\n", nl=False)
+        sys.stdout.flush()
+        yield piece
+
+
+def _default_out(run: Run, seed: int) -> Path:
+    return run.path / "generated" / f"seed-{seed}"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from motherlode import storage
 from motherlode.errors import RecipeError, StorageError
 from motherlode.randomness import torch_generator
+from motherlode.recipe import GenerateOptions
 from motherlode.registry import did_you_mean
 from motherlode.safety import provenance
 
@@ -50,40 +51,77 @@ class Chunk:
 
 def generate(
     run: Run | str | Path,
-    num: int,
+    num: int | None = None,
     seed: int = 0,
     condition: int | str | Sequence[int | str] | None = None,
     out: str | Path | None = None,
     variant: str = "",
     *,
+    prompt: str | Sequence[str] | None = None,
+    options: GenerateOptions | None = None,
     which: str = "best",
     device: str = "cpu",
-) -> Tensor:
+) -> Tensor | list[str]:
     """Generate `num` samples; with `out`, also write them as files that say where they came from.
 
-    For more samples than memory holds, use `write`, or iterate over `chunks`.
+    For more samples than memory holds, use `write`, or iterate over `chunks` (of texts: `tokens.author`).
 
     Args:
         run: a run or its folder.
+        num: how many; default: one for each prompt, or 64 where samples are no texts.
         seed: the same seed gives the same samples, whatever `num`.
         condition: a label (name or number) for all samples, or a sequence of labels that the samples take in turn.
         variant: which weights, e.g. "ema" or "raw"; "" for the ones that scored best.
+        prompt: what texts begin with, or a sequence of prompts that they take in turn; a model that fills masks also
+            takes prompts with gaps, `[MASK]` or `[MASK*12]`. Without it a model begins by itself.
+        options: how texts are written; default: the section `generate` of the run's recipe.
         which: which checkpoint: "best", "last" or "step-N".
 
     Returns:
-        uint8 (N, C, H, W).
+        uint8 (N, C, H, W); of a run whose samples are tokens a list of N texts, each of them whole: its prompt, and
+        what the model wrote after it or into it.
 
     Raises:
-        RecipeError: an unknown label or variant, or labels asked of a model that knows none.
+        RecipeError: an unknown label or variant, labels or prompts asked of a model that takes none, or a prompt that
+            is empty or longer than the model's window.
         StorageError: `out` holds something else, or the disk is full.
     """
     import torch
 
     run = opened(run)
+    if run.spec.tokens is not None:
+        if condition is not None:
+            raise RecipeError("texts are asked for by a prompt, not by a label", condition, "give `prompt`")
+        return _texts(run, num, seed, out, variant, prompt, options, which, device)
+    if prompt is not None or options is not None:
+        raise RecipeError("only models of texts take prompts", prompt, "ask for labels with `condition`")
+    num = CHUNK if num is None else num
     made = chunks(run, num, seed, condition, variant, which=which, device=device)
     if out is not None:
         made = save(made, run, num, out, seed=seed, which=which)
     return torch.cat([chunk.samples for chunk in made])
+
+
+def _texts(
+    run: Run,
+    num: int | None,
+    seed: int,
+    out: str | Path | None,
+    variant: str,
+    prompt: str | Sequence[str] | None,
+    options: GenerateOptions | None,
+    which: str,
+    device: str,
+) -> list[str]:
+    from motherlode.generation import tokens
+
+    author = tokens.author(run, options, variant=variant, which=which, device=device)
+    prompts = author.prompts(prompt)
+    num = len(prompts) if num is None else num
+    made = author.texts(prompts, author.pieces(prompts, num, seed))
+    if out is not None:
+        made = tokens.save(made, num, out, author.facts(seed))
+    return [text.text for text in made]
 
 
 def chunks(
@@ -100,8 +138,7 @@ def chunks(
     import torch
 
     run = opened(run)
-    if num < 1:
-        raise RecipeError("the number of samples must be at least 1", num, "ask for more")
+    check_num(num)
     family = run.load(which, device=device)
     variant = chosen_variant(run, family, variant)
     cycle = _label_numbers(run, family.num_labels, condition)
@@ -124,11 +161,7 @@ def save(
     Raises:
         StorageError: `out` holds something that `generate` did not write, or the disk is full.
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / provenance.RECORD).is_file())):
-        raise StorageError(
-            "`generate` writes to a new folder, or over one it wrote", str(out), "choose another --out, or empty it"
-        )
+    out = check_out(out)
     facts: dict[str, Any] = {}
     with storage.atomic_folder(out, durable=False) as folder:
         for chunk in made:
@@ -138,6 +171,26 @@ def save(
             _write_chunk(chunk, run, folder, facts, digits=len(str(num - 1)))
             yield chunk
         storage.write_json(folder / provenance.RECORD, provenance.record(facts, num))
+
+
+def check_num(num: int) -> None:
+    """Refuse to make no samples."""
+    if num < 1:
+        raise RecipeError("the number of samples must be at least 1", num, "ask for more")
+
+
+def check_out(out: str | Path) -> Path:
+    """Where samples go.
+
+    Raises:
+        StorageError: it holds something that `generate` did not write.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / provenance.RECORD).is_file())):
+        raise StorageError(
+            "`generate` writes to a new folder, or over one it wrote", str(out), "choose another --out, or empty it"
+        )
+    return out
 
 
 def origin(run: Run, *, variant: str, which: str = "best") -> dict[str, Any]:
