@@ -74,8 +74,8 @@ def planted(num_groups: int, seed: int = 0, chinese: bool = False) -> list[str]:
             words = [chr(code) for code in rng.integers(0x4E00, 0x9FFF, rng.integers(40, 200))]
         else:
             words = [f"w{number}" for number in rng.integers(0, 5000, rng.integers(40, 200))]
-        for _ in range(rng.integers(1, 7)):
-            texts.append(edited(words, int(rng.integers(0, len(words) // 25 + 1)), rng))
+        counts = rng.integers(0, len(words) // 25 + 1, rng.integers(1, 7)).tolist()
+        texts += [edited(words, count, rng) for count in counts]
     order = rng.permutation(len(texts))
     return [texts[place] for place in order]
 

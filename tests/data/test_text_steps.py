@@ -106,7 +106,7 @@ def test_the_check_looks_at_a_part_of_many_texts(tmp_path: Path) -> None:
 
 
 def run_lines(tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Rows:
-    monkeypatch.setattr(registry, "find", lambda kind, name: PLAIN)
+    monkeypatch.setattr(registry, "find", lambda *_: PLAIN)
     chosen = {"share": 0.2, "least": 3, "cut": True, "again": (ExactDuplicates(), NearTexts(PLAIN)), **options}
     RepeatedLines(PLAIN, None, tmp_path / "cut", mapped=here, **chosen).run(rows)
     return rows

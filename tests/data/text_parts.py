@@ -20,7 +20,7 @@ from motherlode.modality.text import lines, shingles
 
 
 class PlainText:
-    """Texts as they are, but for spaces around them and runs of blank lines; fit are those of five characters or more."""
+    """Texts as they are, but for spaces around them and blank lines; fit are those of five characters or more."""
 
     name = "plain"
     column = "text"
@@ -78,10 +78,10 @@ def write_parts(
             rows = [Row(f"{start + low + place}.txt", text) for place, text in enumerate(raw)]
             steps = [None if reason is None else "clean" for reason in found.reasons]
             batches.append(part_batch(rows, list(range(len(raw))), found.media, found.reasons, steps, found, None))
-        with pa.OSFile(str(part_path(folder, index)), "wb") as sink:
-            with pa.ipc.new_file(sink, batches[0].schema.with_metadata({"source": source})) as writer:
-                for batch in batches:
-                    writer.write_batch(batch)
+        schema = batches[0].schema.with_metadata({"source": source})
+        with pa.OSFile(str(part_path(folder, index)), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
         records.append(PartRecord(index, len(here), "", {}, {}))
     return records
 

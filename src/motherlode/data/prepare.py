@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -31,7 +32,10 @@ from motherlode.data.augment import CopyTask, make_copies
 from motherlode.data.card import FOLDER, write_card
 from motherlode.data.croissant import write_croissant
 from motherlode.data.dataset import FACTS, FORMAT, Dataset, dataset_id, read_shard
+from motherlode.data.decontaminate import Contaminated, OwnHeldout, overlap, stamps
+from motherlode.data.excerpts import make_samples
 from motherlode.data.gather import gather
+from motherlode.data.paragraphs import RepeatedLines
 from motherlode.data.parts import MEASURED, PartRecord, PartTask, make_part, part_path, read_part
 from motherlode.data.pictures import Reader, make_sheets
 from motherlode.data.planted import estimate
@@ -45,11 +49,19 @@ from motherlode.modality import Modality
 from motherlode.recipe import Strict, parse
 
 REQUEST = "prepare.json"
+BYTES_A_TOKEN = 4.0
+"""Bytes of text that a token stands for, before a tokenizer has been trained."""
 _CLEAN_ALONE_BYTES, _WRITE_ALONE_BYTES = 1 << 20, 64 << 20
 """Sources smaller than this are cleaned, or written, sooner by one process than others can be started."""
 
+_PRELOAD = ("motherlode.data.parts", "motherlode.data.write", "fsspec.implementations.local", "pyarrow.parquet")
+
 Choice = Literal["drop", "report", "off"]
 AutoChoice = Literal["auto", "drop", "report", "off"]
+_TEXT_OPTIONS = (
+    *("paragraphs", "paragraph_share", "paragraph_texts"),
+    *("decontaminate", "decontaminate_heldout", "decontaminate_tokens"),
+)
 _SHARD_FACTS = ("path", "rows", "media_bytes", "file_bytes", "sha256")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -77,7 +89,24 @@ class PrepareOptions(Strict):
         None, ge=1, description="files above this are dropped unread: too_large; default: 256 MiB, of texts 32 MiB"
     )
     clean: dict[str, Any] = Field(default_factory=dict, description="thresholds and normal form of the modality")
+    exact_duplicates: Choice = Field(
+        "drop", description="rows that are equal: drop all but one; report or off keep them, on one side of the split"
+    )
     near_duplicates: Choice = Field("drop", description="rows that look alike: drop all but one, report only, or off")
+    paragraphs: AutoChoice = Field(
+        "auto", description="lines that many texts of a source share: cut them out (drop), report, or off; auto: drop"
+    )
+    paragraph_share: float = Field(
+        0.1, ge=0, le=1, description="share of a source's texts that must have a line for it to be cut out"
+    )
+    paragraph_texts: int = Field(20, ge=1, description="texts that must have a line at least for it to be cut out")
+    decontaminate: tuple[str, ...] = Field(
+        (), description="texts held out for evaluation: texts that share a run of words with them are dropped"
+    )
+    decontaminate_heldout: bool = Field(
+        False, description="drop training texts that share a run of words with the dataset's own held-out texts"
+    )
+    decontaminate_tokens: int = Field(13, ge=3, description="words (in Chinese, characters) of such a run")
     outliers: AutoChoice = Field(
         "auto", description="rows far from all others: drop, report, or off; auto: drop, but off for texts"
     )
@@ -94,7 +123,7 @@ class PrepareOptions(Strict):
     on: Literal["local", "ray"] = Field("local", description="where the work is done")
     overwrite: bool = Field(False, description="replace a dataset that was made from something else")
 
-    @field_validator("near_duplicates", "outliers", "label_errors", mode="before")
+    @field_validator("exact_duplicates", "near_duplicates", "paragraphs", "outliers", "label_errors", mode="before")
     @classmethod
     def _booleans_are_choices(cls, value: object, info: Any) -> object:
         if isinstance(value, bool):
@@ -117,13 +146,22 @@ class PrepareOptions(Strict):
             raise RecipeError("only samples that can be altered can be augmented", f"modality: {modality.name}", "1x")
         if self.document != "file" and not is_text:
             raise RecipeError("only files of text hold several documents", f"document: {self.document}", "leave it out")
+        if (self.decontaminate or self.decontaminate_heldout or self.paragraphs in ("drop", "report")) and not is_text:
+            raise RecipeError(
+                "only texts have lines and words to compare", f"modality: {modality.name}", "leave it out"
+            )
         auto = {"outliers": "drop", "label_errors": "report"} if modality.outliers else {}
-        chosen = {name: auto.get(name, "off") for name in ("outliers", "label_errors") if getattr(self, name) == "auto"}
+        auto |= {"paragraphs": "drop"} if is_text else {}
+        names = ("paragraphs", "outliers", "label_errors")
+        chosen = {name: auto.get(name, "off") for name in names if getattr(self, name) == "auto"}
         return self.model_copy(update={"max_bytes": self.max_bytes or modality.max_bytes, **chosen})
 
     def request(self) -> dict[str, Any]:
         """The options that decide the result: not where it goes, nor who does the work."""
         unused = {"document"} if self.document == "file" else set()
+        # What only texts have is no part of what other datasets were made with.
+        is_unused = self.paragraphs == "off" and not (self.decontaminate or self.decontaminate_heldout)
+        unused |= set(_TEXT_OPTIONS) if is_unused else set()
         return self.model_dump(mode="json", exclude={"out", "workers", "on", "overwrite", *unused})
 
     def source_options(self, modality: Modality) -> SourceOptions:
@@ -231,7 +269,7 @@ def _planned_lines(
 
 def _request_digest(options: PrepareOptions, state: Any) -> str:
     """Equal digests give equal datasets: the options, and the names, sizes and times of what is read."""
-    state.update(json.dumps([FORMAT, options.request()], sort_keys=True).encode())
+    state.update(json.dumps([FORMAT, options.request(), *stamps(options.decontaminate)], sort_keys=True).encode())
     return str(state.hexdigest())
 
 
@@ -253,7 +291,7 @@ def _plan_to_disk(options: PrepareOptions, modality: Modality, work: Path) -> Pl
     digest = _request_digest(options, state)
     request = work / "request.json"
     if not request.is_file() or storage.read_json(request) != digest:
-        for name in ("parts", "decisions", "dataset"):
+        for name in ("parts", "cut", "decisions", "dataset"):
             shutil.rmtree(work / name, ignore_errors=True)
         storage.write_json(request, digest)
     return Plan(path, digest, num_partitions, num_bytes, tuple(sources), dict(sorted(ignored.items())))
@@ -291,6 +329,17 @@ def _ids_and_labels(path: Path) -> tuple[NDArray[np.void], NDArray[np.int32]]:
         ids += bytes.fromhex("".join(batch.column("id").to_pylist()))
         labels.append(to_numpy(batch.column("label"), -1).astype(np.int32))
     return np.frombuffer(bytes(ids), np.dtype("V16")), np.concatenate([np.zeros(0, np.int32), *labels])
+
+
+def _by_source(rows: Rows) -> dict[str, dict[str, int]]:
+    """What each source gives to train on: the numbers against which weights are checked, and repetition reckoned."""
+    train = rows.splits_N == TRAIN
+    num = len(rows.source_names)
+    counts = np.bincount(rows.sources_N[train], minlength=num).tolist()
+    sizes = [int(rows.num_bytes_N[train & (rows.sources_N == code)].sum()) for code in range(num)]
+    tokens = [round(size / BYTES_A_TOKEN) for size in sizes]
+    found = {"source_rows": counts, "source_bytes": sizes, "source_tokens": tokens}
+    return {name: dict(zip(rows.source_names, values)) for name, values in found.items()}
 
 
 def _commit(built: Path, out: Path) -> None:
@@ -378,19 +427,45 @@ class Work:
 
     def _steps(self) -> list[Step]:
         chosen = self.options
-        steps: list[Step] = [ExactDuplicates()]
+        steps: list[Step] = [ExactDuplicates(keep=chosen.exact_duplicates != "drop")]
+        if chosen.decontaminate:
+            steps.append(
+                Contaminated(self.modality, self.clean, chosen.decontaminate, length=chosen.decontaminate_tokens)
+            )
         if chosen.near_duplicates != "off":
             near = NearTexts if self.modality.search == "bands" else NearDuplicates
             steps.append(near(self.modality, keep=chosen.near_duplicates == "report"))
+        if chosen.paragraphs != "off":
+            steps.append(self._repeated_lines())
         if chosen.outliers != "off":
             steps.append(Outliers(drop=chosen.outliers == "drop"))
         if chosen.label_errors != "off":
             steps.append(LabelErrors(drop=chosen.label_errors == "drop"))
-        return [
-            *steps,
+        steps += [
             LabelSizes(chosen.min_label_rows, chosen.max_label_rows, chosen.seed),
             Split(chosen.heldout, chosen.seed),
         ]
+        if chosen.decontaminate_heldout:
+            steps.append(OwnHeldout(self.modality, chosen.decontaminate_tokens))
+        return steps
+
+    def _repeated_lines(self) -> Step:
+        chosen = self.options
+        again: list[Step] = []
+        if chosen.exact_duplicates == "drop":
+            again.append(ExactDuplicates(name=RepeatedLines.name))
+        if chosen.near_duplicates == "drop":
+            again.append(NearTexts(self.modality, check=False, name=RepeatedLines.name))
+        return RepeatedLines(
+            self.modality,
+            self.clean,
+            self.work / "cut",
+            chosen.paragraph_share,
+            chosen.paragraph_texts,
+            cut=chosen.paragraphs == "drop",
+            again=tuple(again),
+            mapped=partial(self._map, alone_bytes=_CLEAN_ALONE_BYTES),
+        )
 
     def write(self, rows: Rows, records: list[PartRecord], counts: list[StepCount]) -> dict[str, Any]:
         """Last pass; returns the facts of the dataset."""
@@ -440,6 +515,7 @@ class Work:
             "sources": list(self.plan.sources),
             "ignored": self.plan.ignored,
             "findings": rows.facts,
+            **(_by_source(rows) if self.modality.stored == "text" else {}),
         }
 
     def _augment(self, train: list[dict[str, Any]], measured: list[str]) -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -481,14 +557,21 @@ class Work:
         if self.options.near_duplicates != "off" and self.modality.search == "hamming":
             self.progress("planted copies", 0, 1, {})
             facts["findings"]["planted"] = estimate(rows, reader, self.modality, self.clean)
+        if self.modality.stored == "text":
+            self.progress("overlap of the splits", 0, 1, {})
+            facts["findings"]["overlap"] = overlap(rows, self.modality, self.options.decontaminate_tokens)
         dataset = Dataset(built, facts, verified=names)
         self.progress("card", 0, 1, {})
         shutil.rmtree(built / FOLDER, ignore_errors=True)
-        (built / FOLDER).mkdir()
-        sheets = make_sheets(rows, reader, self.modality, built / FOLDER)
+        if self.modality.stored != "text":
+            (built / FOLDER).mkdir()
         request = self.options.request()
+        settings = request | {"clean": self.clean.model_dump(mode="json")}
         try:
-            write_card(dataset, sheets, request | {"clean": self.clean.model_dump(mode="json")})
+            if self.modality.stored == "text":
+                write_card(dataset, [], settings, make_samples(rows, reader))
+            else:
+                write_card(dataset, make_sheets(rows, reader, self.modality, built / FOLDER), settings)
             write_croissant(dataset, self.options.licence)
             storage.write_json(built / FACTS, facts)
             storage.write_json(built / REQUEST, {"digest": self.plan.digest, "options": request})
@@ -505,6 +588,11 @@ class Work:
         with ThreadPoolExecutor(self.options.workers or num_cores()) as pool:
             yield from pool.map(make_shard, tasks)
 
+    @property
+    def _preload(self) -> tuple[str, ...]:
+        """What workers import sooner or later."""
+        return (*_PRELOAD, type(self.modality).__module__, *self.modality.preload)
+
     def _map(
         self, function: Callable[[Item], Result], tasks: Iterable[Item], num_tasks: int, *, alone_bytes: int
     ) -> Iterator[Result]:
@@ -513,7 +601,7 @@ class Work:
         if self.plan.num_bytes <= alone_bytes and self.options.on == "local":
             workers = 1
         try:
-            yield from map_ordered(function, tasks, workers=workers, on=self.options.on)
+            yield from map_ordered(function, tasks, workers=workers, on=self.options.on, preload=self._preload)
         except BrokenProcessPool as error:
             raise DatasetError(
                 "worker processes must stay alive",
