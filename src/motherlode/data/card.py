@@ -150,6 +150,7 @@ def _picture(folder: Path, sheet: Sheet, meanings: Mapping[str, str]) -> dict[st
 def _histograms(dataset: Dataset) -> Iterator[dict[str, str]]:
     """One chart a measured column: numbers as histograms of kept against dropped, texts as bars."""
     train, heldout, dropped = (dataset.split(name) for name in ("train", "heldout", "dropped"))
+    is_text = str(train.schema.field(dataset.column).type) == "string"
     for name in dataset.facts["measured"]:
         if str(train.schema.field(name).type) == "string":
             counts = _counts(dataset, name)
@@ -163,7 +164,8 @@ def _histograms(dataset: Dataset) -> Iterator[dict[str, str]]:
             continue
         kept = kept.astype(np.float64)
         others = dropped.column(name).astype(np.float64)
-        yield {"name": words(name), "chart": charts.histogram(kept, others[others != 0]), "text": ""}
+        chart = charts.histogram(kept, others[others != 0], may_log=is_text)
+        yield {"name": words(name), "chart": chart, "text": ""}
 
 
 def _few_values(name: str, counts: dict[str, int]) -> dict[str, str]:

@@ -12,6 +12,7 @@ NUM_BINS = 40
 _WIDTH = 320
 _HEIGHT = 96
 _ROW = 34
+_MOST_SPREAD = 6.0
 
 
 def funnel(steps: Sequence[tuple[str, int, int]]) -> str:
@@ -43,14 +44,24 @@ def funnel(steps: Sequence[tuple[str, int, int]]) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def histogram(values: NDArray[np.floating], others: NDArray[np.floating] | None = None) -> str:
+def histogram(
+    values: NDArray[np.floating], others: NDArray[np.floating] | None = None, *, may_log: bool = False
+) -> str:
     """Counts of kept values as bars, of dropped ones as an outline, each scaled to its own peak.
 
     The axis runs over the middle 99 % of the kept values where the rest would squeeze them.
+
+    Args:
+        may_log: values spread over several powers of ten may stand on a logarithmic axis, which says so.
     """
     values = values[np.isfinite(values)]
     if not len(values):
         return ""
+    is_log = may_log and float(values.min()) >= 0 and _spread(values) > _MOST_SPREAD
+    middle = float(np.median(values))
+    if is_log:
+        values = np.log10(np.maximum(values, 1))
+        others = None if others is None else np.log10(np.maximum(others, 1))
     low, high = _range(values)
     counts, _ = np.histogram(np.clip(values, low, high), NUM_BINS, (low, high))
     step = _WIDTH / NUM_BINS
@@ -65,13 +76,14 @@ def histogram(values: NDArray[np.floating], others: NDArray[np.floating] | None 
         tops = _HEIGHT - dropped / max(dropped.max(), 1) * (_HEIGHT - 6)
         points = " ".join(f"{i * step:.1f},{y:.1f} {(i + 1) * step:.1f},{y:.1f}" for i, y in enumerate(tops))
         line = f'<polyline points="{points}"/>'
-    middle = float(np.median(values))
+    ends = [10**end if is_log else end for end in (low, high)]
+    axis = ", logarithmic" if is_log else ""
     return (
         f'<svg class="histogram" viewBox="0 0 {_WIDTH} {_HEIGHT + 18}" role="img">{bars}{line}'
         f'<line x1="0" x2="{_WIDTH}" y1="{_HEIGHT}" y2="{_HEIGHT}"/>'
-        f'<text x="0" y="{_HEIGHT + 14}">{short(low)}</text>'
-        f'<text x="{_WIDTH / 2}" y="{_HEIGHT + 14}" text-anchor="middle">median {short(middle)}</text>'
-        f'<text x="{_WIDTH}" y="{_HEIGHT + 14}" text-anchor="end">{short(high)}</text></svg>'
+        f'<text x="0" y="{_HEIGHT + 14}">{short(ends[0])}</text>'
+        f'<text x="{_WIDTH / 2}" y="{_HEIGHT + 14}" text-anchor="middle">median {short(middle)}{axis}</text>'
+        f'<text x="{_WIDTH}" y="{_HEIGHT + 14}" text-anchor="end">{short(ends[1])}</text></svg>'
     )
 
 
@@ -118,6 +130,11 @@ def _range(values: NDArray[np.floating]) -> tuple[float, float]:
     if largest - smallest <= 3 * (high - low) or high <= low:
         low, high = smallest, largest
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _spread(values: NDArray[np.floating]) -> float:
+    """How far the largest values lie from the middle, in units of the middle."""
+    return float(np.quantile(values, 0.99) / max(np.median(values), 1))
 
 
 def _percent(share: float) -> str:

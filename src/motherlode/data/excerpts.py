@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import chain
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from motherlode.data.step import Rows
 
 NUM_EACH = 20
 NUM_SIGNS = 700
+_SAME = "dropped-exact_duplicate"
 _CONTEXT_SIGNS = 70
 _MOST_TOKENS = 1500
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]|\w+|\s+|.", re.DOTALL)
@@ -69,21 +70,32 @@ class Sample:
 
 def make_samples(rows: Rows, reader: Reader) -> list[Sample]:
     """The samples of a card in the order in which it shows them."""
-    return [Sample(sheet, list(_items(reader, sheet, chosen))) for sheet, chosen in wanted(rows, NUM_EACH, NUM_EACH)]
+    found = []
+    for sheet, chosen in wanted(rows, NUM_EACH, NUM_EACH):
+        if sheet.name == _SAME:
+            # Each beside itself would be read twice: one of the two is shown, and where both lie.
+            sheet = replace(sheet, text=sheet.text.partition(";")[0], group="dropped")
+        found.append(Sample(sheet, list(_items(reader, sheet, chosen))))
+    return found
 
 
 def _items(reader: Reader, sheet: Sheet, chosen: Sequence[int]) -> Iterator[tuple[Excerpt, ...]]:
     found = [reader.columns(number, _is_shown) for number in chosen]
     texts = [row["media"].decode("utf-8", "replace") for row in found]
+    if sheet.name == _SAME:
+        for kept, copy, text in zip(found[::2], found[1::2], texts[1::2]):
+            yield (Excerpt(beginning(text), copy["uri"], f"the same as {kept['uri']}"),)
+        return
     if sheet.group != "doubles":
         for row, text in zip(found, texts):
             yield (Excerpt(beginning(text), row["uri"], _facts(row)),)
         return
     for place in range(0, len(found), 2):
+        kept, copy = found[place : place + 2]
         pair = differences(texts[place], texts[place + 1])
         yield tuple(
             Excerpt(pieces, row["uri"], _facts(row), role)
-            for pieces, row, role in zip(pair, found[place : place + 2], ("kept", "dropped"))
+            for pieces, row, role in zip(pair, (kept, copy), ("kept", "dropped"))
         )
 
 
