@@ -15,6 +15,7 @@ EXAMPLES = (
     "lode evaluate runs/photos",
     "lode evaluate runs/photos --num 50000 --extractor weights/inception.safetensors",
     "lode evaluate runs/photos --against runs/older   (how each measure moved)",
+    "lode evaluate runs/poems --measure likelihood --harness arc_easy --harness own/task.yaml",
     "lode evaluate --samples generated/ --reference datasets/photos --out compared",
 )
 _ARROWS = {"lower": "↓", "higher": "↑"}
@@ -23,7 +24,7 @@ _ARROWS = {"lower": "↓", "higher": "↑"}
 def command(
     run: Path | None = typer.Argument(None, help="A run's folder."),
     num: int | None = typer.Option(
-        None, "--num", "-n", min=2, help="Samples to generate.", show_default="the recipe's"
+        None, "--num", "-n", min=2, help="Samples to generate; documents to score.", show_default="the recipe's"
     ),
     extractor: str | None = typer.Option(
         None, help="Features to compare by: auto, a name, or a path to weights.", show_default="the recipe's"
@@ -34,6 +35,14 @@ def command(
     against: Path | None = typer.Option(None, help="A run or report to compare with; refused unless taken alike."),
     samples: Path | None = typer.Option(None, help="Instead of a run: a folder of samples, whoever made them."),
     reference: Path | None = typer.Option(None, help="Real samples: a folder or a dataset.", show_default="held-out"),
+    train: Path | None = typer.Option(None, help="What the samples were made from, to look for copies in."),
+    stride: int | None = typer.Option(
+        None, min=1, help="Tokens each further window of a document scores.", show_default="half a window"
+    ),
+    harness: list[str] | None = typer.Option(
+        None, help="Run a task of EleutherAI's harness too: its name or its YAML file; repeatable."
+    ),
+    harness_limit: int | None = typer.Option(None, min=1, help="Documents of each such task at most."),
     out: Path | None = typer.Option(None, "--out", "-o", help="Folder of the report.", show_default="the run's"),
 ) -> None:
     """Measure samples against held-out data, with intervals."""
@@ -52,6 +61,10 @@ def command(
         "measures": tuple(measures) if measures else None,
         "samples": samples,
         "reference": reference,
+        "train": train,
+        "stride": stride,
+        "harness": tuple(harness or ()),
+        "harness_limit": harness_limit,
         "out": out,
     }
     with Shares() as shares:
@@ -91,3 +104,7 @@ def _compare(report: Report, older: Report) -> None:
         change = f"{found.change.value:+.4g} ({found.change.low:+.4g} to {found.change.high:+.4g})"
         rows.append((found.after.label, f"{found.before.value:.4g}", f"{found.after.value:.4g}", change, found.verdict))
     console.table(("measure", "before", "after", "change", "verdict"), rows, title="\nAgainst the older report")
+    for error in report.unlike(older).values():
+        console.results.print(
+            f"[dim]not compared:[/] {console.escape(f'{error.invariant} ({error.received})')}", soft_wrap=True
+        )

@@ -361,6 +361,11 @@ HARNESS = "harness"
 _PLACE = ":"
 
 
+def harness_name(task: str, metric: str) -> str:
+    """The name of a metric of an outside harness."""
+    return _PLACE.join((HARNESS, task.replace(_PLACE, "_"), metric.replace(_PLACE, "_")))
+
+
 def definition(name: str) -> Definition:
     """The measure of a name; names of an outside harness ("harness:arc_easy:acc") define themselves."""
     if not name.startswith(HARNESS + _PLACE):

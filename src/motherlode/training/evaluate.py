@@ -32,6 +32,8 @@ from motherlode.measures.panel import Panel, Pool, Progress
 from motherlode.measures.perceptual import Lpips
 from motherlode.measures.report import Report
 from motherlode.modality import Modality, SampleSpec
+from motherlode.training import evaluate_language as language
+from motherlode.training.asked import Asked
 from motherlode.training.pools import Decoded, Generated, pool_at
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ def evaluate(
     device: str = "auto",
     modality: str = "auto",
     stride: int | None = None,
+    harness: tuple[str, ...] = (),
+    harness_limit: int | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
     perceptual: Lpips | Extractor | None = None,
@@ -95,18 +99,21 @@ def evaluate(
         device: "auto", "cpu", "cuda".
         modality: of the files, where there is no run; "auto": the dataset's, or what the files are.
         stride: of a language model's window: tokens each further window of a document scores; default: half of it.
+        harness: tasks of EleutherAI's harness to run on the checkpoint besides, by name or by path of a task file.
+        harness_limit: documents of each such task at most.
         out: folder for `report.json` and `report.html`; default: the run's.
         progress: see `measures.panel.Progress`.
         perceptual: LPIPS, or another extractor, to see diversity by; default: `extractor`.
 
     Raises:
-        MeasureError: nothing to measure, no held-out data, an unknown measure or extractor.
+        MeasureError: nothing to measure, no held-out data, an unknown measure, extractor or task.
+        MissingExtraError: the harness, or the package of an extractor, is not installed.
         SourceError: a folder that is missing or holds no such files.
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if (run is None) == (samples is None):
         raise MeasureError("evaluate measures a run or a folder of samples", None, "give `run`, or `samples`")
-    asked = _Asked(reference, train, num_samples, extractor, measures, level, seed, variant, which, device, stride)
+    asked = Asked(reference, train, num_samples, extractor, measures, level, seed, variant, which, device, stride)
     if run is not None:
         from motherlode.training.run import Run
 
@@ -115,6 +122,7 @@ def evaluate(
             report = _language_of_run(run, asked, progress)
         else:
             report = _images_of_run(run, asked, progress, perceptual)
+        report = _with_harness(report, run, asked, harness, harness_limit) if harness else report
         out = out or run.path
     elif reference is None:
         raise MeasureError("samples need something to be compared with", None, "give `reference`")
@@ -131,24 +139,20 @@ def evaluate(
     return report
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The arguments of `evaluate` that every subject understands."""
+def _with_harness(report: Report, run: Run, asked: Asked, tasks: tuple[str, ...], limit: int | None) -> Report:
+    """The report and what the harness found."""
+    from motherlode.training.harness import harness_measures
 
-    reference: str | Path | None
-    train: str | Path | None
-    num_samples: int | None
-    extractor: Any
-    measures: tuple[str, ...] | None
-    level: float | None
-    seed: int
-    variant: str | None
-    which: str
-    device: str
-    stride: int | None
+    level = asked.level or run.recipe.evaluate.level
+    found = harness_measures(
+        run.checkpoint(asked.which), tasks, limit=limit, device=asked.device, level=level, seed=asked.seed
+    )
+    return Report(
+        {**report, **found}, report.facts, report.pictures, report.history, texts=report.texts, pulls=report.pulls
+    )
 
 
-def _images_of_run(run: Run, asked: _Asked, progress: Progress | None, perceptual: Lpips | Extractor | None) -> Report:
+def _images_of_run(run: Run, asked: Asked, progress: Progress | None, perceptual: Lpips | Extractor | None) -> Report:
     chosen = run.recipe.evaluate
     num_samples, level = asked.num_samples or chosen.num_samples, asked.level or chosen.level
     names = _names(run, asked, registry.find("family", run.recipe.family).measures)
@@ -161,7 +165,7 @@ def _images_of_run(run: Run, asked: _Asked, progress: Progress | None, perceptua
 def _take(
     subject: _Subject,
     extractor: Extractor,
-    asked: _Asked,
+    asked: Asked,
     names: tuple[str, ...],
     progress: Progress | None,
     perceptual: Lpips | Extractor | None,
@@ -177,47 +181,21 @@ def _take(
     return Report(taken, _dated(subject.facts, notes, asked.seed), _pictures(subject, panel), subject.history)
 
 
-def _language_of_run(run: Run, asked: _Asked, progress: Progress | None) -> Report:
-    from motherlode.training import evaluate_language as language
-
-    chosen = run.recipe.evaluate
-    panel, proposed, found = language.panel_of_run(
-        run,
-        reference=asked.reference,
-        extractor=asked.extractor or chosen.extractor,
-        num_samples=asked.num_samples,
-        level=asked.level or chosen.level,
-        seed=asked.seed,
-        variant=asked.variant,
-        which=asked.which,
-        device=asked.device,
-        stride=asked.stride,
-        progress=progress,
-    )
+def _language_of_run(run: Run, asked: Asked, progress: Progress | None) -> Report:
+    panel, proposed, found = language.panel_of_run(run, asked, progress)
     taken = panel.take(_names(run, asked, proposed))
     facts = _dated(_facts(run, asked.which, found["variant"], found["shape"]), panel.notes, asked.seed)
     return Report(taken, facts, history=run.metrics(), texts=language.passages(panel, taken), pulls=panel.pulls)
 
 
-def _language_of_folders(samples: str | Path, asked: _Asked, progress: Progress | None) -> Report:
-    from motherlode.training import evaluate_language as language
-
-    panel = language.panel_of_folders(
-        samples,
-        asked.reference or "",
-        asked.train,
-        extractor=asked.extractor or "auto",
-        num_samples=asked.num_samples or _DEFAULT_SAMPLES,
-        level=asked.level,
-        seed=asked.seed,
-        progress=progress,
-    )
+def _language_of_folders(samples: str | Path, asked: Asked, progress: Progress | None) -> Report:
+    panel = language.panel_of_folders(samples, asked, progress)
     taken = panel.take(asked.measures or ())
     facts = {"title": Path(samples).name, "subtitle": f"against {panel.reference.description}"}
     return Report(taken, _dated(facts, panel.notes, asked.seed), texts=language.passages(panel, taken))
 
 
-def _names(run: Run, asked: _Asked, proposed: tuple[str, ...]) -> tuple[str, ...]:
+def _names(run: Run, asked: Asked, proposed: tuple[str, ...]) -> tuple[str, ...]:
     """Measures asked for, else the recipe's, else the family's."""
     return asked.measures if asked.measures is not None else run.recipe.evaluate.measures or proposed
 

@@ -8,13 +8,14 @@ are draws from the model's distribution.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode import registry
+from motherlode import registry, storage
 from motherlode.errors import MeasureError
 from motherlode.measures.interval import DEFAULT_LEVEL
 from motherlode.measures.language_features import TextExtractor, find_text_extractor
@@ -22,17 +23,15 @@ from motherlode.measures.language_inputs import Model
 from motherlode.measures.language_panel import LanguagePanel
 from motherlode.measures.panel import Progress
 from motherlode.measures.report import Measure, Passage
-from motherlode.training.texts import (
-    GeneratedTexts,
-    PackedTexts,
-    PlainTexts,
-    search_packed,
-    texts_at,
-)
+from motherlode.training.asked import Asked
+from motherlode.training.texts import GeneratedTexts, PackedTexts, search_packed, texts_at
 
 if TYPE_CHECKING:
+    from motherlode.data.tokens import Packed
+    from motherlode.modality.text.tokenizer import Tokenizer
     from motherlode.training.run import Run
 
+_MOST_TEXTS = 10_000
 WRITTEN = 256
 """Texts written by default: a sample a second or more is usual without a GPU."""
 _NUM_SHOWN = 6
@@ -43,133 +42,150 @@ _ITSELF = "self"
 
 
 def panel_of_run(
-    run: Run,
-    *,
-    reference: str | Path | None,
-    extractor: str | TextExtractor,
-    num_samples: int | None,
-    level: float,
-    seed: int,
-    variant: str | None,
-    which: str,
-    device: str,
-    stride: int | None,
-    progress: Progress | None,
-) -> tuple[LanguagePanel, tuple[str, ...], dict[str, Any]]:
-    """The panel of a run, the measures its family proposes, and facts about it.
+    run: Run, asked: Asked, progress: Progress | None
+) -> tuple[LanguagePanel, tuple[str, ...], dict[str, str]]:
+    """The panel of a run, the measures its family proposes, and which weights and shape they are of.
 
     Raises:
-        MeasureError: no held-out documents, or a reference that is no dataset.
+        MeasureError: no held-out documents, or a reference that holds no text.
     """
-    from motherlode.data.sequences import Sequences
-    from motherlode.data.tokens import open_packed
     from motherlode.modality.text import tokenizer as tokenizers
 
-    recipe, spec = run.recipe, run.spec
-    assert spec.tokens is not None
-    tokenizer = tokenizers.load(spec.tokens.folder)
-    used = Sequences(
-        run.dataset,
-        "train",
-        spec,
-        seed=recipe.seed,
-        batch=1,
-        num_samples=recipe.data.num_samples,
-        weights=recipe.data.weights,
-    )
-    dataset, description = _heldout(run, reference)
-    heldout = open_packed(dataset, "heldout", tokenizer)
-    family = run.load(which, device=device)
+    chosen, space = run.recipe.evaluate, run.spec.tokens
+    assert space is not None
+    tokenizer = tokenizers.load(space.folder)
+    texts = _Texts.of(run, asked.reference, tokenizer)
+    family = run.load(asked.which, device=asked.device)
     family.eval()
-    chosen = variant or run.best_variant or family.variants[0]
-    (window,) = spec.shape
-
-    def decode(tokens: NDArray[np.int64]) -> str:
-        return tokenizer.decode(tokens.tolist())
+    variant = asked.variant or run.best_variant or family.variants[0]
+    (window,) = run.spec.shape
 
     def writing(share: float) -> None:
-        if progress:
-            panel.tell("writing texts", share)
+        panel.tell("writing texts", share)
 
-    of_train = f"train of dataset {run.dataset.id[:12]}"
-    identity = {"dataset": run.dataset.id, "split": "train", "tokenizer": tokenizer.digest}
-    subset = {"documents": len(used.documents), "seed": recipe.seed if recipe.data.num_samples else 0}
+    num_written = asked.num_samples or min(WRITTEN, chosen.num_samples)
     panel = LanguagePanel(
         model=Model(
             family,
-            spec.tokens,
+            space,
             window,
-            stride or max(1, window // 2),
-            heldout,
-            Subset(used.packed, used.documents),
-            description,
-            decode,
-            device,
+            asked.stride or max(1, window // 2),
+            texts.heldout,
+            Subset(texts.train, texts.documents),
+            texts.description,
+            texts.decode,
+            asked.device,
             _dtype_of(family),
         ),
         samples=GeneratedTexts(
             family,
-            spec.tokens,
-            decode,
-            num_samples or min(WRITTEN, recipe.evaluate.num_samples),
-            seed=seed,
-            variant=chosen,
-            device=device,
+            space,
+            texts.decode,
+            num_written,
+            seed=asked.seed,
+            variant=variant,
+            device=asked.device,
             progress=writing,
         ),
-        reference=PackedTexts(
-            heldout,
-            np.arange(len(heldout)),
-            decode,
-            window - 1,
-            description,
-            {**identity, "dataset": dataset.id, "split": "heldout"},
-        ),
-        train=PackedTexts(used.packed, used.documents, decode, window - 1, of_train, identity | subset),
-        search=search_packed(used.packed, used.documents, spec.tokens, decode, of_train),
-        extractor=_extractor(extractor, run.checkpoint(which)),
+        reference=texts.unseen(window - 1),
+        train=texts.seen(window - 1),
+        search=search_packed(texts.train, texts.documents, space, texts.decode, texts.train_description),
+        extractor=_extractor(asked.extractor or chosen.extractor, run.checkpoint(asked.which)),
         tokenizer=(f"tokenizer-{len(tokenizer)}-{tokenizer.digest[:6]}", tokenizer.digest),
-        num_documents=num_samples or recipe.evaluate.num_samples,
-        num_samples=num_samples or recipe.evaluate.num_samples,
-        level=level,
-        seed=seed,
+        num_documents=asked.num_samples or chosen.num_samples,
+        num_samples=num_written,
+        level=asked.level or chosen.level,
+        seed=asked.seed,
         progress=progress,
     )
-    return panel, family.measures, {"variant": chosen, "shape": f"window {window}"}
+    return panel, family.measures, {"variant": variant, "shape": f"window {window}"}
 
 
-def panel_of_folders(
-    samples: str | Path,
-    reference: str | Path,
-    train: str | Path | None,
-    *,
-    extractor: str | TextExtractor,
-    num_samples: int,
-    level: float | None,
-    seed: int,
-    progress: Progress | None,
-) -> LanguagePanel:
+def panel_of_folders(samples: str | Path, asked: Asked, progress: Progress | None) -> LanguagePanel:
     """The panel of a folder of texts against another, or against a dataset."""
+    assert asked.reference is not None
     known: dict[str, int] = {}
     made = texts_at(samples, split="train", known=known)
-    real = texts_at(reference, split="heldout", known=known)
-    source: PlainTexts | None = None
-    if train is not None:
-        source = texts_at(train, split="train", known=known)
+    real = texts_at(asked.reference, split="heldout", known=known)
+    source = None if asked.train is None else texts_at(asked.train, split="train", known=known)
+    num_samples = asked.num_samples or _MOST_TEXTS
     return LanguagePanel(
         model=None,
         samples=made,
         reference=real,
         train=source,
         search=None if source is None else source.search(),
-        extractor=_extractor(extractor, None),
+        extractor=_extractor(asked.extractor or "auto", None),
         tokenizer=("words", "words, characters where unspaced"),
         num_documents=num_samples,
         num_samples=num_samples,
-        level=level or DEFAULT_LEVEL,
-        seed=seed,
+        level=asked.level or DEFAULT_LEVEL,
+        seed=asked.seed,
         progress=progress,
     )
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """A run's real texts, as tokens.
+
+    Attributes:
+        train: the training split; `documents` of it were trained on.
+        heldout: the held-out split of the reference.
+        description, train_description: what they are.
+        identity, train_identity: what decides their content.
+        tokenizer: of both.
+    """
+
+    train: Packed
+    documents: NDArray[np.int64]
+    heldout: Packed
+    description: str
+    train_description: str
+    identity: dict[str, Any]
+    train_identity: dict[str, Any]
+    tokenizer: Tokenizer
+
+    @classmethod
+    def of(cls, run: Run, reference: str | Path | None, tokenizer: Tokenizer) -> _Texts:
+        """Open them.
+
+        Raises:
+            MeasureError: no held-out documents, or a reference that holds no text.
+        """
+        from motherlode.data.sequences import Sequences
+        from motherlode.data.tokens import open_packed
+
+        data, seed = run.recipe.data, run.recipe.seed
+        used = Sequences(
+            run.dataset, "train", run.spec, seed=seed, batch=1, num_samples=data.num_samples, weights=data.weights
+        )
+        dataset, description = _heldout(run, reference)
+        subset = storage.hash_bytes(np.ascontiguousarray(used.documents).tobytes())
+        return cls(
+            used.packed,
+            used.documents,
+            open_packed(dataset, "heldout", tokenizer),
+            description,
+            f"train of dataset {run.dataset.id[:12]}",
+            {"dataset": dataset.id, "split": "heldout", "tokenizer": tokenizer.digest},
+            {"dataset": run.dataset.id, "split": "train", "tokenizer": tokenizer.digest, "subset": subset},
+            tokenizer,
+        )
+
+    def decode(self, tokens: NDArray[np.int64]) -> str:
+        """Tokens as text."""
+        return self.tokenizer.decode(tokens.tolist())
+
+    def unseen(self, longest: int) -> PackedTexts:
+        """Beginnings of held-out documents."""
+        documents = np.arange(len(self.heldout))
+        return PackedTexts(self.heldout, documents, self.decode, longest, self.description, self.identity)
+
+    def seen(self, longest: int) -> PackedTexts:
+        """Beginnings of training documents."""
+        description, identity = self.train_description, self.train_identity
+        return PackedTexts(self.train, self.documents, self.decode, longest, description, identity)
 
 
 class Subset:
