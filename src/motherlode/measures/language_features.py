@@ -204,7 +204,7 @@ def _is_installed(package: str) -> bool:
 
 def _minilm_folder() -> Path:
     if not _is_installed(_MINILM_PACKAGE):
-        raise MissingExtraError("the extractor all-MiniLM-L6-v2", "text")
+        raise MissingExtraError("the extractor all-MiniLM-L6-v2", "language")
     spec = importlib.util.find_spec(_MINILM_PACKAGE)
     return Path(spec.origin if spec and spec.origin else "").parent / "model"
 
