@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from motherlode.data.dataset import Dataset
 
 _FORMAT = 1
+_MOST_LEAKED = 0.05
 _FREE = ("checkpoint_every", "keep", "histograms", "show")
 """Keys of `train` that change nothing a cell is judged by."""
 
@@ -343,7 +344,7 @@ class _Layout:
         """Rows a treatment leaves of each row owned; also looks for leaks."""
         path = self._path(treatment)
         leaked, num_heldout = _leaked(path, self.judged_on)
-        if leaked > 0.01 * num_heldout:
+        if leaked > _MOST_LEAKED * num_heldout:
             raise StudyError(
                 "what a study measures on must not be trained on",
                 f"{leaked} of {num_heldout} held-out rows of {self.judged_on} are training rows of {path}",
@@ -351,8 +352,8 @@ class _Layout:
             )
         if leaked:
             self.warnings.append(
-                f"{leaked} of {num_heldout} held-out rows are training rows of the treatment {name}: it looks a "
-                "little better than it is"
+                f"{leaked} of {num_heldout} held-out rows are training rows of the treatment {name}: it looks better "
+                "than it is, by as much as it has learnt them by heart"
             )
         return treatment.kept or len(_opened(path).split("train")) / self.num_rows
 
@@ -376,7 +377,7 @@ def _opened(path: str) -> Dataset:
 def _leaked(path: str, base: str) -> tuple[int, int]:
     """Held-out rows of one dataset that are training rows of another, by content; and held-out rows in all."""
     heldout, train = _opened(base).split("heldout"), _opened(path).split("train")
-    if path == base or not len(heldout) or not len(train) or "id" not in train.columns:
+    if path == base or not len(heldout) or not len(train) or not {"id"} <= {*train.columns} & {*heldout.columns}:
         return 0, len(heldout)
     return len(set(heldout.column("id").tolist()) & set(train.column("id").tolist())), len(heldout)
 

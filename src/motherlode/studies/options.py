@@ -88,7 +88,9 @@ class StudyOptions(Strict):
         ("all",), min_length=1, description="unique rows owned; smaller subsets lie within larger ones"
     )
     treatments: dict[str, TreatmentOptions] = Field(
-        default_factory=lambda: {RAW: TreatmentOptions()}, min_length=1, description="the baseline is `raw`, else the first"
+        default_factory=lambda: {RAW: TreatmentOptions()},
+        min_length=1,
+        description="the baseline is `raw`, else the first",
     )
     sizes: dict[str, dict[str, Any]] = Field(
         default_factory=_one_size, min_length=1, description="model sizes: name → recipe keys"
