@@ -20,7 +20,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "data" / "book.jsonl.gz"
 STUDY = HERE / "study.yaml"
-PRICES = ("--budget", "1", "--gpu-hour", "0.05", "--data-price", "2/M")
+QUESTION = ("--budget", "0.003", "--gpu-hour", "0.05", "--data-price", "0.05/M", "--compute", "3e11")
+OWNERS = {"rich": "700k", "poor": "7k"}
+"""Tokens owned by two who ask the same question: one has hardly read the data once, one has worn them out."""
 
 
 def lode(*words: str | Path) -> None:
@@ -32,15 +34,17 @@ def lode(*words: str | Path) -> None:
         sys.exit(code)
 
 
-def mini_study(out: Path) -> Path:
-    """Prepare the book, run the study, plan; returns the plan's page."""
-    data, plan = out / "book", out / "plan"
+def mini_study(out: Path) -> list[Path]:
+    """Prepare the book, run the study, plan for two owners; returns the plans' pages."""
+    data = out / "book"
     if not (data / "dataset.json").exists():
         lode("prepare", SOURCE, "--out", data, "--modality", "text", "--heldout", "0.1")
     changes = [f"recipe.data.path={data}", f"out={out / 'studies'}"]
     lode("study", STUDY, *[word for change in changes for word in ("--set", change)])
-    lode("plan", out / "studies" / "book", *PRICES, "--out", plan)
-    return plan / "plan.html"
+    for owner, tokens in OWNERS.items():
+        unique = tokens.replace("k", "e3")
+        lode("plan", out / "studies" / "book", *QUESTION, "--unique", unique, "--out", out / f"plan-{owner}")
+    return [out / f"plan-{owner}" / "plan.html" for owner in OWNERS]
 
 
 def regimes(study: Path) -> list[str]:
@@ -66,9 +70,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything it makes (default: demo)")
     out: Path = parser.parse_args().out
     start = time.monotonic()
-    page = mini_study(out)
+    pages = mini_study(out)
     print("\nOf the largest model:\n" + "\n".join(regimes(out / "studies" / "book")))
-    print(f"\nLook at:\n  {out / 'studies' / 'book' / 'report.html'}   the cells and the law\n  {page}   what to buy")
+    print(f"\nLook at:\n  {out / 'studies' / 'book' / 'report.html'}   the cells and the law")
+    for page, tokens in zip(pages, OWNERS.values()):
+        print(f"  {page}   what to buy where one owns {tokens} tokens")
     print(f"\nThe mini-study took {time.monotonic() - start:.0f} s.")
 
 
