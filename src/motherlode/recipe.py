@@ -58,6 +58,16 @@ class OptimizerOptions(Strict):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD and Muon, smoothing is 0.99 for RMSprop")
     weight_decay: float = Field(0.0, ge=0, description="decoupled for AdamW and Muon, added to the gradient otherwise")
     eps: float = Field(1e-8, gt=0, description="added to the denominator of Adam, AdamW and RMSprop")
+    scale: Literal["adamw", "spectral"] = Field(
+        "adamw", description="size of Muon's updates: as AdamW's are, or of one effect on a layer's output at any width"
+    )
+    rates: dict[Literal["embedding", "head", "vector"], Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="learning rates of token tables, of heads that make logits and of vectors, as multiples of lr",
+    )
+    width: int = Field(
+        0, ge=0, description="rates of tables and heads are for this width, else times sqrt(it / actual); 0: for any"
+    )
 
 
 class ScheduleOptions(Strict):

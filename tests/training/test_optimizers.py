@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from motherlode.errors import TrainingError
 from motherlode.randomness import torch_generator
 from motherlode.recipe import OptimizerOptions
-from motherlode.training.optimizers import TurnOptimizer, embedding_names, orthogonalise
+from motherlode.training.optimizers import TurnOptimizer, orthogonalise, roles_of
 
 SHAPES = {"dense": (6, 5), "bias": (6,), "conv": (4, 3, 2, 2)}
 
@@ -140,9 +140,7 @@ def test_muon_update_has_the_size_its_scale_rule_states() -> None:
 
 def test_muon_leaves_vectors_and_embeddings_to_adamw() -> None:
     model = nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 3))
-    optimizer = TurnOptimizer(
-        dict(model.named_parameters()), OptimizerOptions(name="muon", lr=0.1), embedding_names(model)
-    )
+    optimizer = TurnOptimizer(dict(model.named_parameters()), OptimizerOptions(name="muon", lr=0.1), roles_of(model))
     assert set(optimizer.state()) == {
         "0.weight/exp_avg",
         "0.weight/exp_avg_sq",

@@ -26,7 +26,7 @@ from motherlode.randomness import derive, torch_generator
 from motherlode.recipe import TrainOptions
 from motherlode.training import guards
 from motherlode.training.distributed import ALONE, Ranks, share_of_batch
-from motherlode.training.optimizers import TurnOptimizer, embedding_names
+from motherlode.training.optimizers import TurnOptimizer, roles_of
 
 Draw = tuple[NDArray[Any], NDArray[np.int64] | None, NDArray[np.int64]]
 _SLOW_DRAW_SEC = 5e-4
@@ -80,6 +80,11 @@ class Setting:
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
+
+    @property
+    def matrix_dtype(self) -> torch.dtype:
+        """The precision of an optimiser's own matrix products."""
+        return torch.bfloat16 if self.precision == "bf16" or self.device.startswith("cuda") else torch.float32
 
     def place(self, family: Family) -> Family:
         """Put a family on the device, in the memory layout, compiled where so decided."""
@@ -217,7 +222,7 @@ class Engine:
         self._pending: dict[str, dict[str, Tensor]] = {}
         self._names = {id(parameter): name for name, parameter in family.named_parameters()}
         self._learnable = [parameter for parameter in family.parameters() if parameter.requires_grad]
-        self._embeddings = embedding_names(family)
+        self._roles = roles_of(family)
         self._on_gpu = setting.device.startswith("cuda")
         share_of_batch(train.batch, train.accumulate, ranks)
 
@@ -305,7 +310,7 @@ class Engine:
             if id(parameter) in learnable
         }
         options = self.train.optimizers.get(turn.name, self.train.optimizer)
-        optimizer = TurnOptimizer(named, options, self._embeddings)
+        optimizer = TurnOptimizer(named, options, self._roles, self.setting.matrix_dtype)
         if turn.name in self._pending:
             optimizer.load(self._pending.pop(turn.name))
         self.optimizers[turn.name] = optimizer
