@@ -2,7 +2,7 @@
 
     python bench/near_duplicates.py check                   the truth's own search against all pairs, on 600 texts
     python bench/near_duplicates.py score DOCS.jsonl        Motherlode's recall and precision (bench/text_corpus.py)
-    python bench/near_duplicates.py peers DOCS.jsonl        the same of datasketch and rensa, where they are installed
+    python bench/near_duplicates.py peers DOCS.jsonl        the same of rensa, datasketch and datatrove, where installed
 
 The truth: texts whose sets of word 5-grams have a Jaccard index of .75 or more are joined, sets of joined texts are
 clusters, and all of a cluster but its first text should go. It is found by an exact search (a prefix filter: Bayardo,
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import re
 import tempfile
 import time
@@ -162,6 +163,121 @@ def motherlode(texts: list[str]) -> np.ndarray:
     return found.cluster_N
 
 
+def shingles_of(text: str) -> list[str]:
+    tokens = TOKEN.findall(text.lower())
+    return [" ".join(tokens[i : i + 5]) for i in range(max(len(tokens) - 4, min(len(tokens), 1)))]
+
+
+def of_candidates(num: int, found: Any) -> np.ndarray:
+    """Clusters of pairs (i, j), each text named by the first of its cluster."""
+    pairs = np.array(sorted({(min(i, j), max(i, j)) for i, j in found if i != j}), np.int64).reshape(-1, 2)
+    return clusters_of(num, pairs)
+
+
+def verified(texts: list[str], found: Any) -> Any:
+    """The pairs whose Jaccard index reaches the threshold."""
+    sets: dict[int, set[str]] = {}
+    for i, j in found:
+        for row in (i, j):
+            if row not in sets:
+                sets[row] = set(shingles_of(texts[row]))
+        either = len(sets[i] | sets[j])
+        if either and len(sets[i] & sets[j]) >= THRESHOLD * either:
+            yield i, j
+
+
+def datasketch_pairs(texts: list[str]) -> Any:
+    import datasketch
+
+    index = datasketch.MinHashLSH(threshold=THRESHOLD, num_perm=128)
+    for row, text in enumerate(texts):
+        hashes = datasketch.MinHash(num_perm=128)
+        hashes.update_batch([item.encode() for item in shingles_of(text)])
+        yield from ((row, other) for other in index.query(hashes))
+        index.insert(row, hashes)
+
+
+def rensa_pairs(texts: list[str]) -> Any:
+    import rensa
+
+    index = rensa.RMinHashLSH(THRESHOLD, 128, 16)
+    for row, text in enumerate(texts):
+        hashes = rensa.RMinHash(128, 42)
+        hashes.update(shingles_of(text))
+        yield from ((row, other) for other in index.query(hashes))
+        index.insert(row, hashes)
+
+
+def datatrove_pairs(texts: list[str]) -> Any:
+    """Its four stages, 14 bands of 8, in as many processes as there are cores; duplicates within clusters as pairs."""
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.base import PipelineStep
+    from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupSignature
+    from datatrove.pipeline.dedup.minhash import MinhashConfig
+    from datatrove.pipeline.readers import JsonlReader
+
+    config = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        cores = len(os.sched_getaffinity(0))
+        size = -(-len(texts) // cores)
+        for part in range(cores):
+            with (folder / "in" / f"{part}.jsonl").open("w", encoding="utf-8") as file:
+                for row in range(part * size, min((part + 1) * size, len(texts))):
+                    file.write(json.dumps({"text": texts[row], "id": str(row)}) + "\n")
+
+        def run(steps: list[PipelineStep], tasks: int) -> None:
+            LocalPipelineExecutor(
+                steps, tasks=tasks, workers=cores, logging_dir=f"{folder}/log-{len(steps)}-{tasks}"
+            ).run()
+
+        reader = JsonlReader(f"{folder}/in", id_key="id")
+        run([reader, MinhashDedupSignature(f"{folder}/signatures", config=config, language="eng")], cores)
+        run([MinhashDedupBuckets(f"{folder}/signatures", f"{folder}/buckets", config=config)], config.num_buckets)
+        cluster = MinhashDedupCluster(f"{folder}/buckets", f"{folder}/remove", config=config, save_cluster_id=True)
+        run([cluster], 1)
+        yield from datatrove_removed(folder / "remove", size)
+
+
+def datatrove_removed(folder: Path, size: int) -> Any:
+    """(row, its cluster's first row) from its files of removed rows: numbers within each part."""
+    import struct
+
+    members: dict[int, list[int]] = {}
+    for path in sorted(folder.glob("*.clusters")):
+        data = path.read_bytes()
+        for row, cluster in struct.iter_unpack("<II", data):
+            members.setdefault(cluster, []).append(int(path.name.split(".")[0]) * size + row)
+    for rows in members.values():
+        yield from ((min(rows), row) for row in rows)
+
+
+def peers(texts: list[str], truth: np.ndarray) -> None:
+    """Wall and processor seconds, children included, of what is installed here."""
+    runs = {"rensa": rensa_pairs, "datasketch": datasketch_pairs, "datatrove": datatrove_pairs}
+    for name, find in runs.items():
+        start, used = time.perf_counter(), sum(os.times()[:4])
+        try:
+            pairs = list(find(texts))
+        except ImportError as error:
+            print(f"{name}: {error}")
+            continue
+        middle, used_middle = time.perf_counter(), sum(os.times()[:4])
+        print(
+            f"{name}: {middle - start:.1f} s ({used_middle - used:.1f} s of processor), "
+            f"{score(of_candidates(len(texts), pairs), truth)}"
+        )
+        if name == "datatrove":
+            continue  # It gives clusters, not the pairs they are made of.
+        checked = list(verified(texts, pairs))
+        stop, used_stop = time.perf_counter(), sum(os.times()[:4])
+        print(
+            f"{name} + verify: {stop - start:.1f} s ({used_stop - used:.1f} s of processor), "
+            f"{score(of_candidates(len(texts), checked), truth)}"
+        )
+
+
 def check() -> None:
     """The exact search against every pair, on small vocabularies, where much overlaps."""
     random = np.random.default_rng(0)
@@ -203,7 +319,10 @@ def main() -> None:
         np.save(truth_path, truth)
         print(f"truth found in {time.perf_counter() - start:.0f} s")
     print(f"{len(texts):,} texts, {sum(len(text.encode()) for text in texts) / 1e6:.0f} MB")
-    print("motherlode:", score(motherlode(texts), truth))
+    if chosen.what == "peers":
+        peers(texts, truth)
+    else:
+        print("motherlode:", score(motherlode(texts), truth))
 
 
 if __name__ == "__main__":

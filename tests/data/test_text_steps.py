@@ -186,6 +186,7 @@ def test_nothing_repeated_costs_nothing_but_the_count(tmp_path: Path, monkeypatc
     assert rows.facts["repeated_lines"] == {
         "share": 0.2,
         "least": 3,
+        "cut": True,
         "lines": 0,
         "examples": [],
         "texts": 0,

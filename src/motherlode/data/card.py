@@ -26,6 +26,8 @@ _REASONS = {
     "unreadable": "could not be opened, or lies behind damage in its container",
     "too_large": "larger than max_bytes, so not read",
     "exact_duplicate": "byte for byte the same after normalisation",
+    "boilerplate": "made mostly of lines that many documents of its source share",
+    "contaminated": "shares a run of words with a text held out for evaluation",
     "outlier": "far from everything else",
     "label_error": "its neighbours have another label",
     "unlabelled": "has no label where the others have one",

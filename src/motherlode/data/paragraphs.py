@@ -77,6 +77,7 @@ class RepeatedLines:
         facts: dict[str, Any] = {
             "share": self.share,
             "least": self.least,
+            "cut": self.cut,
             "lines": sum(len(lines_L) for lines_L, _ in repeated.values()),
             "examples": list(_examples(rows.texts, alive_N, self.modality, repeated)),
         }

@@ -159,6 +159,7 @@ class PrepareOptions(Strict):
     def request(self) -> dict[str, Any]:
         """The options that decide the result: not where it goes, nor who does the work."""
         unused = {"document"} if self.document == "file" else set()
+        unused |= {"exact_duplicates"} if self.exact_duplicates == "drop" else set()
         # What only texts have is no part of what other datasets were made with.
         is_unused = self.paragraphs == "off" and not (self.decontaminate or self.decontaminate_heldout)
         unused |= set(_TEXT_OPTIONS) if is_unused else set()
