@@ -125,7 +125,7 @@ class ImageExtractor:
         batches = samples.split(_BATCH) if len(samples) else ()
         if not batches:
             raise MeasureError("an extractor needs at least one sample", 0, "give more samples")
-        with _workers(self._device, len(batches)) as each:
+        with workers(self._device, len(batches)) as each:
             features, logits = zip(*each(self._look, batches), strict=True)
         whole = np.concatenate(features)
         self.num_features = whole.shape[1]
@@ -162,7 +162,7 @@ class ImageExtractor:
 
 
 @contextmanager
-def _workers(device: torch.device, num_batches: int) -> Iterator[Callable[..., Iterable[Any]]]:
+def workers(device: torch.device, num_batches: int) -> Iterator[Callable[..., Iterable[Any]]]:
     """A `map` over batches: on CPUs in a thread a core, torch itself using one in each.
 
     Small images give torch too little to share between its own threads: on two cores it ran 2-8 times slower with two

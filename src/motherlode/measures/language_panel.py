@@ -46,8 +46,8 @@ from motherlode.measures.panel import Progress
 from motherlode.measures.report import Measure
 from motherlode.randomness import numpy_generator
 
-MOST_BYTES = 2 << 20
-"""Held-out text that is scored by default: some 500,000 tokens, a minute for 15M parameters on two cores."""
+MOST_BYTES = 1 << 20
+"""Held-out text that is scored by default, some 250,000 tokens: a known share of it costs minutes, not hours."""
 _LEAST_TEXTS = 8
 _TWO_SETS = "two independent sets of documents"
 _UNITS = "words, characters where unspaced"
@@ -65,7 +65,7 @@ class LanguagePanel:
         search: the training text as tokens; None leaves out what needs it.
         extractor: of features for MAUVE.
         tokenizer: name and digest of what `TextPool.tokens` and the model count in.
-        num_documents: scored at most.
+        num_documents: scored at most; None for as many as hold about `MOST_BYTES`.
         num_samples: texts of each kind at most.
         level: of intervals.
         seed: of subsets, masks and clusterings.
@@ -82,7 +82,7 @@ class LanguagePanel:
     search: Search | None
     extractor: Callable[[], TextExtractor]
     tokenizer: tuple[str, str]
-    num_documents: int
+    num_documents: int | None
     num_samples: int
     level: float = DEFAULT_LEVEL
     seed: int = 0
@@ -122,9 +122,9 @@ class LanguagePanel:
     # ------------------------------------------------------------------------------------------------ what is scored
 
     def rows_of(self, documents: Documents, stream: str) -> NDArray[np.int64]:
-        """Documents to be scored: all, or a random subset of about `MOST_BYTES`, the same for every model."""
+        """Documents to be scored: all, or a random subset, which is the same for every model."""
         mean_bytes = max(float(documents.num_bytes_N.mean()), 1.0)
-        num = min(len(documents), self.num_documents, max(2, round(MOST_BYTES / mean_bytes)))
+        num = self.num_documents or max(2, round(MOST_BYTES / mean_bytes))
         return np.sort(numpy_generator(0, stream).permutation(len(documents))[:num])
 
     @cached_property
@@ -431,16 +431,13 @@ def _verbatim(panel: LanguagePanel) -> dict[str, Measure]:
         panel.lacks("Copies were not looked for: that needs generated texts and the training text.")
         return {}
     found: dict[str, Measure] = {}
-    taken: dict[str, Any] = {
-        "reference": panel.search.description,
-        "resize": f"stretches of {LEAST_TOKENS} tokens or more",
-    }
+    taken: dict[str, Any] = {"reference": panel.search.description}
     for suffix, matches in zip(("", "_real"), panel.matches):
-        kept = [match for match in matches if match.tokens]
-        if kept:
-            share, longest = verbatim_share(kept, level=panel.level), mean_longest(kept, level=panel.level)
-            found[f"verbatim{suffix}"] = panel.measure(f"verbatim{suffix}", share, len(kept), **taken)
-            found[f"longest_match{suffix}"] = panel.measure(f"longest_match{suffix}", longest, len(kept), **taken)
+        if any(match.tokens for match in matches):
+            share, longest = verbatim_share(matches, level=panel.level), mean_longest(matches, level=panel.level)
+            resize = f"stretches of {LEAST_TOKENS} or more"
+            found[f"verbatim{suffix}"] = panel.measure(f"verbatim{suffix}", share, len(matches), resize=resize, **taken)
+            found[f"longest_match{suffix}"] = panel.measure(f"longest_match{suffix}", longest, len(matches), **taken)
     return found
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.errors import MeasureError
-from motherlode.measures.interval import DEFAULT_LEVEL, Interval, around, mean_interval
+from motherlode.measures.interval import DEFAULT_LEVEL, Interval, around, mean_interval, share_interval
 from motherlode.measures.language_units import Grams, grams
 from motherlode.randomness import numpy_generator
 
@@ -67,7 +67,10 @@ def repetition(texts: Sequence[NDArray[np.int64]], order: int = 4, *, level: flo
     pairs = np.unique(found.text_M * found.num_unlike + found.gram_M)
     unlike_N = np.bincount(pairs // found.num_unlike, minlength=found.num_texts)
     long_N = total_N > 0
-    mean = mean_interval(1 - unlike_N[long_N] / total_N[long_N], level, "Student, over texts")
+    share_N = 1 - unlike_N[long_N] / total_N[long_N]
+    if not share_N.any():
+        return share_interval(share_N, level)
+    mean = mean_interval(share_N, level, "Student, over texts")
     return Interval(mean, max(0.0, mean.low), min(1.0, mean.high), level, mean.method)
 
 

@@ -80,7 +80,7 @@ def _headline(report: Report) -> Iterator[dict[str, str]]:
             yield {
                 "title": definition(name).title,
                 "value": _value(measure, measure.value),
-                "range": f"{_value(measure, measure.low)} to {_value(measure, measure.high)}",
+                "range": _range(measure),
                 "floor": "" if floor is None else f"{definition(floor.name).mark} {_value(floor, floor.value)}",
             }
 
@@ -100,7 +100,7 @@ def _sections(report: Report) -> Iterator[dict[str, Any]]:
                 "title": defined.title,
                 "label": measure.label,
                 "value": _value(measure, measure.value),
-                "range": f"{_value(measure, measure.low)} to {_value(measure, measure.high)}",
+                "range": _range(measure),
                 "bar": charts.interval_bar(measure.value, measure.low, measure.high, marks),
                 "marks": [f"{label} {_value(measure, at)}" for label, at in marks.items()],
                 "better": _ARROWS[measure.direction],
@@ -117,6 +117,13 @@ def _counts(measure: Measure) -> str:
     samples = charts.number(float(measure.num_samples))
     real = charts.number(float(measure.num_reference))
     return f"{samples} against {real} real" if measure.num_reference else samples
+
+
+def _range(measure: Measure) -> str:
+    """Both ends of the interval; nothing where there is none."""
+    if measure.low != measure.low:
+        return ""
+    return f"{_value(measure, measure.low)} to {_value(measure, measure.high)}"
 
 
 def _value(measure: Measure, x: float) -> str:

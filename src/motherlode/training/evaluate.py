@@ -88,7 +88,7 @@ def evaluate(
         reference: a folder of files or a dataset folder (its held-out split); default: the run's own held-out split.
         train: what the samples were made from, for overfitting and memorisation, where there is no run to say.
         num_samples: generated ones; default: the recipe's, 10,000 without a run. Of a language model, documents that
-            are scored, and texts that are written where it is given (else 256).
+            are scored and texts that are written; default: documents of about 1 MB, and 256 texts.
         extractor: a name, a path, a module; default: the recipe's, or the best one installed; of texts also "self", the
             model under test.
         measures: names or groups of the catalogue; default: the recipe's, else the family's, else all.
