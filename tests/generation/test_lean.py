@@ -12,7 +12,7 @@ from motherlode.generation import decoding, lean
 from motherlode.generation.lean import Lean
 from motherlode.generation.plain import Plain
 
-from .conftest import stirred
+from .runs import stirred
 
 COMMON: dict[str, Any] = {
     "vocab_size": 192,

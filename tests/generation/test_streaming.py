@@ -71,6 +71,10 @@ def test_text_comes_as_soon_as_it_is_certain() -> None:
     assert stream.finish() == ""
 
 
+def test_what_a_stop_string_interrupts_was_no_character() -> None:
+    assert streamed([b"a\xe6\x98", b"END"], ("END",))[0] == b"a\xe6\x98".decode(errors="replace")
+
+
 def test_a_character_that_never_came_whole_is_left_out() -> None:
     assert streamed(["春眠".encode()[:-1]])[0] == "春"
     assert streamed([b"a\xf0\x9f\x99"])[0] == "a"

@@ -22,6 +22,7 @@ EXAMPLES = (
 )
 _SHOWN_TEXTS = 4
 _RULE = "\n\n---\n\n"
+_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
 
 
 def command(
@@ -117,7 +118,7 @@ def _write_texts(
             for text in made:
                 first += [text.text] * (len(first) < _SHOWN_TEXTS)
                 bar.advance(1)
-        typer.echo(_RULE.join(first))
+        typer.echo(visible(_RULE.join(first)))
     if target is not None:
         console.done(f"{num} texts in {target}: where they came from is in {target / sampling.INDEX}")
 
@@ -125,11 +126,16 @@ def _write_texts(
 def _streamed(pieces: Iterator[Piece], num: int) -> Iterator[Piece]:
     """Show pieces as they pass."""
     for piece in pieces:
-        typer.echo(piece.text, nl=False)
+        typer.echo(visible(piece.text), nl=False)
         if piece.ended is not None:
             typer.echo(_RULE if piece.number + 1 < num else "\n", nl=False)
         sys.stdout.flush()
         yield piece
+
+
+def visible(text: str) -> str:
+    """`text`; on a terminal without control characters, which a model may write and a terminal would obey."""
+    return text.translate(_CONTROLS) if sys.stdout.isatty() else text
 
 
 def _default_out(run: Run, seed: int) -> Path:

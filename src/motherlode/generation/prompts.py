@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from motherlode.modality import TokenSpace
     from motherlode.modality.text.tokenizer import Tokenizer
 
-_GAP = re.compile(r"\[MASK(?:\*([1-9][0-9]*))?\]")
+_GAP = re.compile(r"\[MASK(?:\*([1-9][0-9]{0,8}))?\]")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def _prompt(text: str, template: str, vocabulary: Vocabulary, window: int, fills
         shown += piece
         for part, num_masks in _parts(piece, fills):
             (ids_T,) = vocabulary.tokenizer.encode([part])
-            tokens += [*ids_T.tolist(), *[vocabulary.space.mask] * num_masks]
+            # One mask more than fits is enough to be refused.
+            tokens += [*ids_T.tolist(), *[vocabulary.space.mask] * min(num_masks, window + 1)]
             has_gaps |= num_masks > 0
         tokens += special
     if tokens[:1] != [vocabulary.space.bos]:

@@ -36,7 +36,7 @@ class TextStream:
         if found:
             self.is_stopped = True
             self._held = b""
-            return self._decoder.decode(held[: min(found)])
+            return self._decoder.decode(held[: min(found)], final=True)
         keep = max((_overlap(held, stop) for stop in self._stops), default=0)
         self._held = held[len(held) - keep :]
         return self._decoder.decode(held[: len(held) - keep])
