@@ -21,6 +21,7 @@ from motherlode.measures.language_units import grams, numbered, units
         ("GPT 模型2号", ["GPT", "模", "型", "2", "号"]),
         ("こんにちは", list("こんにちは")),
         ("हिन्दी में", ["हिन्दी", "में"]),
+        ("ที่นี่", ["ที่", "นี่"]),
         ("한국어 문장", ["한국어", "문장"]),
         ("naïve café", ["naïve", "café"]),
         ("", []),
