@@ -42,6 +42,19 @@ class Gpt(Family):
     loss_name: ClassVar[str] = "nats per token"
     makes_tokens: ClassVar[bool] = True
     starter_for: ClassVar[tuple[str, ...]] = ("text",)
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "batch": 16,
+        "optimizer": {
+            "name": "muon",
+            "lr": 0.02,
+            "scale": "spectral",
+            "momentum": 0.95,
+            "betas": (0.8, 0.95),
+            "rates": {"embedding": 10.0, "head": 0.2, "vector": 0.2},
+            "width": 768,
+        },
+        "schedule": {"name": "wsd", "decay": 0.65},
+    }
 
     def __init__(self, network: Any, options: GptOptions, space: TokenSpace, length: int) -> None:
         super().__init__()
