@@ -39,6 +39,7 @@ class Cells:
         self._begin = begin
         self._records: list[Mapping[str, Any]] = []
         self._total = 0
+        self._cached = 0
         self._fresh = 0
         self._start = monotonic()
         self._live = Live(console=errors, transient=True, refresh_per_second=4) if errors.is_terminal else None

@@ -138,6 +138,15 @@ class Law:
             name: (float(np.exp(lead.theta[slot])), float(np.exp(lead.theta[slot + 1]))) for name, slot in slots.items()
         }
 
+    def treatment_ranges(self) -> dict[str, tuple[float, float]]:
+        """For each treatment but the first: 5-95 % of the factor on unique data over the bootstrap; none without it."""
+        lead = self.members[0]
+        if len(lead.draws) < 2:
+            return {}
+        slots = {name: lead.num_form + 2 * i for i, name in enumerate(self.treatments[1:])}
+        bounds = {name: np.exp(np.quantile(lead.draws[:, slot], [0.05, 0.95])) for name, slot in slots.items()}
+        return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
     def group_of(self, treatment: str | None) -> int:
         """Number of a treatment.
 

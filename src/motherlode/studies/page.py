@@ -95,17 +95,13 @@ def _treatments(study: Study) -> list[dict[str, str]]:
     law = study.law
     if law is None:
         return []
+    ranges = law.treatment_ranges()
     return [
         {
             "name": name,
             "data": f"{data:.3g}x",
             "level": f"{level - 1:+.1%}",
-            "range": ", ".join(
-                f"{low:.3g} to {high:.3g}"
-                for key in (f"data[{name}]",)
-                if key in law.intervals
-                for low, high in [law.intervals[key]]
-            ),
+            "range": "{:.3g} to {:.3g}".format(*ranges[name]) if name in ranges else "",
         }
         for name, (data, level) in law.treatment_effects().items()
     ]
