@@ -115,3 +115,11 @@ def test_a_terminal_gets_no_control_characters(monkeypatch: pytest.MonkeyPatch) 
 def test_runs_of_pictures_take_no_prompts(lode: Lode, tiny_run: Path) -> None:
     for words in (["--prompt", "a"], ["--stream"], ["--set", "generate.top_k=3"]):
         assert_one_clear_error(lode("generate", tiny_run, *words), "only runs of texts")
+
+
+def test_a_run_of_texts_exports_to_a_hugging_face_folder(lode: Lode, run: Path, here: Path) -> None:
+    result = lode("export", run, "--out", "hf")
+    assert result.exit_code == 0, result.output
+    names = {path.name for path in (here / "hf").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"} <= names
+    assert_one_clear_error(lode("export", run, "--format", "onnx", "--out", "x"), "optimum-cli")

@@ -71,6 +71,14 @@ def test_a_finished_tokenizer_is_handed_on_byte_for_byte(folder: Path, tmp_path:
     assert all((out / name).read_bytes() == content for name, content in again.items())
 
 
+def test_a_finished_tokenizer_is_told_the_longest_input_where_it_names_none(folder: Path, tmp_path: Path) -> None:
+    out = written(tokenizer_files(folder), tmp_path / "out")
+    config = json.loads(tokenizer_files(out, length_tokens=64)["tokenizer_config.json"])
+    assert config["model_max_length"] == 64
+    (out / "tokenizer_config.json").write_text(json.dumps(config))
+    assert tokenizer_files(out, length_tokens=32)["tokenizer_config.json"] == json.dumps(config).encode()
+
+
 def test_a_tokenizer_without_our_special_tokens_claims_none(folder: Path) -> None:
     content = json.loads((folder / "tokenizer.json").read_text())
     content["added_tokens"] = []

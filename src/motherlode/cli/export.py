@@ -1,4 +1,4 @@
-"""`lode export`: a run's sampler as files that other programs load."""
+"""`lode export`: a run's model as files that other programs load."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import typer
 EXAMPLES = (
     "lode export runs/photos",
     "lode export runs/photos --format onnx --out photos-onnx",
+    "lode export runs/stories --out stories-hf   (a Hugging Face folder: transformers, peft and vLLM load it)",
 )
 
 
 def command(
     run: Path = typer.Argument(help="A run's folder."),
     format: list[str] = typer.Option(  # noqa: A002
-        ["safetensors"], "--format", "-f", help="safetensors or onnx; repeat it for both."
+        ["safetensors"], "--format", "-f", help="safetensors or onnx; repeat it for both. Runs of texts: safetensors."
     ),
     out: Path | None = typer.Option(None, "--out", "-o", help="Folder to write.", show_default="<run>/export"),
     variant: str = typer.Option("", help="Which weights, e.g. ema or raw.", show_default="those that scored best"),
     checkpoint: str = typer.Option("best", help="Which checkpoint: best, last or step-N."),
 ) -> None:
-    """Export a run's sampler, with a card that says what it is."""
+    """Export a run's model, with a card that says what it is."""
     from motherlode.cli import console
     from motherlode.generation.export import export
 

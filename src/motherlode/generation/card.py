@@ -7,6 +7,7 @@ said to be unknown: a card without a report says that nothing was measured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from motherlode.errors import MotherlodeError
@@ -18,41 +19,74 @@ if TYPE_CHECKING:
 _MOST_LICENCES = 10
 
 
-def card(run: Run, config: Mapping[str, Any], files: Sequence[str]) -> str:
-    """The card of a run's sampler in Markdown, with the front matter that model hubs read.
+@dataclass(frozen=True)
+class About:
+    """What a card says of one kind of export beyond the run's own facts.
+
+    Args:
+        front: lines of the front matter.
+        makes: what the model makes, as the rest of "A model of the family X that …".
+        use: how to use it, in Markdown.
+        limits: a sentence each.
+        origin: where the weights come from; see `sampling.origin`.
+    """
+
+    front: Sequence[str]
+    makes: str
+    use: str
+    limits: Sequence[str]
+    origin: Mapping[str, Any]
+
+
+def card(run: Run, about: About) -> str:
+    """The card of an exported run in Markdown, with the front matter that model hubs read.
 
     Args:
         run: where the facts come from; its dataset may be gone.
-        config: contents of the export's `config.json`.
-        files: names of the exported files.
+        about: what they do not say.
     """
     facts = run.facts
     sections = [
-        _front_matter(facts),
+        "\n".join(["---", *about.front, "---"]),
         f"# {facts['name']}",
-        _summary(run, facts, config),
-        "## Use\n\n" + _use(config, files),
+        _summary(run, facts, about),
+        "## Use\n\n" + about.use,
         "## Data\n\n" + "\n".join(_data(run, facts)),
         "## Training and its cost\n\n" + _table(_cost(facts)),
         "## Measures\n\n" + _measures(run),
-        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(facts, config)),
-        "## Provenance\n\n" + _table(config["origin"].items()),
+        "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(facts, about)),
+        "## Provenance\n\n" + _table(about.origin.items()),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(facts: Mapping[str, Any]) -> str:
-    tags = ["generative", facts["family"], facts["spec"]["modality"]]
-    return f"---\nlibrary_name: motherlode\ntags: [{', '.join(tags)}]\n---"
+def _summary(run: Run, facts: Mapping[str, Any], about: About) -> str:
+    return (
+        f"A model of the family `{facts['family']}` that {about.makes}.\n"
+        f"{facts['parameters']:,} parameters in training. Weights `{about.origin['variant']}` of "
+        f"{about.origin['checkpoint']}, trained with Motherlode {facts['version']} in the run `{run.path.name}`."
+    )
 
 
-def _summary(run: Run, facts: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def about_sampler(facts: Mapping[str, Any], config: Mapping[str, Any], files: Sequence[str]) -> About:
+    """What the card of a sampler says that turns noise into samples.
+
+    Args:
+        facts: of the run.
+        config: contents of the export's `config.json`.
+        files: names of the exported files.
+    """
     shape = " x ".join(str(side) for side in facts["spec"]["shape"])
     asked = f", for any of {config['num_labels']} labels: {', '.join(config['labels'])}" if config["labels"] else ""
-    return (
-        f"A model of the family `{facts['family']}` that makes {facts['spec']['modality']} samples of {shape}{asked}.\n"
-        f"{facts['parameters']:,} parameters in training. Weights `{config['origin']['variant']}` of "
-        f"{config['origin']['checkpoint']}, trained with Motherlode {facts['version']} in the run `{run.path.name}`."
+    tags = ", ".join(["generative", facts["family"], facts["spec"]["modality"]])
+    unfit = "onnx" not in config
+    return About(
+        front=["library_name: motherlode", f"tags: [{tags}]"],
+        makes=f"makes {facts['spec']['modality']} samples of {shape}{asked}",
+        use=_use(config, files),
+        limits=["The safetensors file loads into Motherlode's own networks; export to ONNX for other programs."]
+        * unfit,
+        origin=config["origin"],
     )
 
 
@@ -135,11 +169,10 @@ def _measures(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _limits(facts: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+def _limits(facts: Mapping[str, Any], about: About) -> Iterator[str]:
     yield "It makes samples like its training data, with that data's gaps and biases; it knows nothing else."
     yield "Measures compare only with others of the same extractor, resize, type and number of samples."
-    if config["spec"]["modality"] == "image" and "onnx" not in config:
-        yield "The safetensors file loads into Motherlode's own networks; export to ONNX for other programs."
+    yield from about.limits
     if facts["status"] != "finished":
         yield f"Its training had not finished: {facts['step']:,} of {facts['total_steps']:,} steps."
     for warning in facts["warnings"]:

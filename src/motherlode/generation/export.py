@@ -1,9 +1,14 @@
-"""A run's sampler as files that need neither the run nor its dataset.
+"""A run's model as files that need neither the run nor its dataset.
+
+A sampler that turns noise into samples:
 
     <folder>/model.safetensors   weights of the sampler alone
     <folder>/config.json         what to build and how to feed it; `load` reads it back into the same network
     <folder>/model.onnx          on request: dynamic batch, noise (and labels) in, samples in [-1, 1] out
     <folder>/README.md           the model card, from the run's facts
+
+A model of tokens becomes a folder of Hugging Face, which transformers, peft and what builds on them load as it is: see
+`hugging_face`.
 
 An ONNX file is run in onnxruntime at batch sizes 1, 3 and 8 before it gets its name; where it disagrees with torch by
 more than 1e-3 of the samples' range there is an error and no file.
@@ -20,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from motherlode import registry, storage
 from motherlode.errors import RecipeError, StorageError
-from motherlode.generation import card, onnx
+from motherlode.generation import card, hugging_face, onnx
+from motherlode.generation.hugging_face import CONFIG, WEIGHTS, write_weights
 from motherlode.generation.sampling import chosen_variant, opened, origin
 from motherlode.modality import SampleSpec
 from motherlode.recipe import parse
@@ -32,8 +38,6 @@ if TYPE_CHECKING:
     from motherlode.families import Family
     from motherlode.training.run import Run
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
 ONNX = "model.onnx"
 CARD = "README.md"
 FORMATS = ("safetensors", "onnx")
@@ -48,7 +52,7 @@ def export(
     variant: str = "",
     which: str = "best",
 ) -> Path:
-    """Write a run's sampler to a folder.
+    """Write a run's model to a folder.
 
     Args:
         run: a run or its folder.
@@ -61,7 +65,7 @@ def export(
         The folder.
 
     Raises:
-        RecipeError: an unknown format or variant.
+        RecipeError: an unknown format or variant, or ONNX asked of a model of tokens.
         MissingExtraError: ONNX without `motherlode[export]`.
         MeasureError: the ONNX file does not compute what the network computes.
         StorageError: `out` holds something else, or the disk is full.
@@ -75,26 +79,41 @@ def export(
         raise StorageError("`export` writes to a new folder, or over one it wrote", str(out), "choose another --out")
     family = run.load(which)
     variant = chosen_variant(run, family, variant)
-    sampler = family.sampler(variant).eval()
     facts = origin(run, variant=variant, which=which)
-    config = _config(run, family, facts)
+    if run.spec.tokens is not None and "onnx" in formats:
+        raise RecipeError(
+            "a model of tokens exports to a Hugging Face folder",
+            "onnx",
+            "export it so, then turn that folder into ONNX: `optimum-cli export onnx --model FOLDER OUT`",
+        )
     with storage.atomic_folder(out) as folder:
-        if "onnx" in formats:
-            config["onnx"] = onnx.write(
-                sampler, folder / ONNX, num_noise=family.num_noise, num_labels=family.num_labels, facts=facts
-            )
-        if "safetensors" in formats:
-            _write_weights(sampler, folder / WEIGHTS, facts)
-        storage.write_json(folder / CONFIG, config)
-        storage.write_text(folder / CARD, card.card(run, config, sorted(path.name for path in folder.iterdir())))
+        if run.spec.tokens is not None:
+            about = hugging_face.write(run, family, variant, facts, folder)
+        else:
+            about = _write_sampler(run, family, facts, formats, folder)
+        storage.write_text(folder / CARD, card.card(run, about))
     return out
 
 
+def _write_sampler(run: Run, family: Family, facts: dict[str, Any], formats: Sequence[str], folder: Path) -> card.About:
+    sampler = family.sampler(facts["variant"]).eval()
+    config = _config(run, family, facts)
+    if "onnx" in formats:
+        config["onnx"] = onnx.write(
+            sampler, folder / ONNX, num_noise=family.num_noise, num_labels=family.num_labels, facts=facts
+        )
+    if "safetensors" in formats:
+        write_weights(sampler.state_dict(), folder / WEIGHTS, facts)
+    storage.write_json(folder / CONFIG, config)
+    return card.about_sampler(run.facts, config, sorted(path.name for path in folder.iterdir()))
+
+
 def load(folder: str | Path) -> nn.Module:
-    """The sampler in an exported folder, verified against its manifest; neither run nor dataset is needed.
+    """The model in an exported folder, verified against its manifest; neither run nor dataset is needed.
 
     Returns:
-        A module in eval mode: (noise (B, Z) float32, labels (B,) int64 if it takes any) → samples in [-1, 1].
+        A module in eval mode: (noise (B, Z) float32, labels (B,) int64 if it takes any) → samples in [-1, 1]; of a
+        model of tokens the class of transformers that its `config.json` names.
 
     Raises:
         StorageError: there is no such folder, or a file of it is missing or altered.
@@ -106,6 +125,8 @@ def load(folder: str | Path) -> nn.Module:
         raise StorageError("an exported folder must hold config.json", str(folder), "`lode export RUN` writes one")
     storage.verify_manifest(folder, [CONFIG, WEIGHTS])
     config = storage.read_json(folder / CONFIG)
+    if "architectures" in config:
+        return hugging_face.load(folder, config)
     if config["version"] > _CONFIG_VERSION:
         raise StorageError("the export's version must be known", config["version"], "upgrade motherlode")
     family = registry.find("family", config["family"])
@@ -129,11 +150,3 @@ def _config(run: Run, family: Family, facts: dict[str, Any]) -> dict[str, Any]:
         "output": "float32 in [-1, 1], channels first; uint8 = round((x + 1) * 127.5)",
         "origin": facts,
     }
-
-
-def _write_weights(sampler: nn.Module, path: Path, facts: dict[str, Any]) -> None:
-    """The sampler's `state_dict`; its metadata say where it came from."""
-    from safetensors.torch import save_file
-
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sampler.state_dict().items()}
-    save_file(tensors, path, metadata={"format": "pt", **{key: str(value) for key, value in facts.items()}})
