@@ -88,7 +88,8 @@ def once(path: Path, record_path: Path, build: Callable[[Path], dict[str, Any]])
                 return record
         except (CorruptError, KeyError, TypeError):
             pass
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    # Beside the record: what a kill leaves there does not become part of the dataset.
+    temporary = record_path.with_suffix(f".{os.getpid()}.tmp")
     try:
         record = build(temporary)
         record["digest"] = storage.hash_file(temporary)
