@@ -5,7 +5,8 @@
 
 The engine: read, normalise, filter, drop exact duplicates and verified near-duplicates. The whole: also repeated lines,
 the check of the near-duplicates, the overlap of the splits, shards, card. Files come from bench/text_corpus.py. Wall
-seconds mean little on a shared machine; processor seconds, children included, hardly depend on who else is working.
+seconds mean little on a shared machine; the processor seconds of one process, taken besides, hardly depend on who else
+is working: half of them is what two idle cores would take.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-ENGINE = {"near_duplicates": "drop", "paragraphs": "off"}
 _CHUNK_BYTES = 4 << 20
 _LOOK_SEC = 0.05
 
@@ -62,23 +60,11 @@ def ceilings(path: Path, workers: int, num_bytes: int) -> None:
         for what, name in names.items():
             start = time.perf_counter()
             list(pool.map(scan, [(str(path), what, part, workers) for part in range(workers)]))
-            show(f"{name}, {workers} processes", time.perf_counter() - start, None, num_bytes)
+            show(f"{name}, {workers} processes", time.perf_counter() - start, num_bytes)
 
 
-def show(name: str, wall: float, used: float | None, num_bytes: int) -> None:
-    processor = f"{used:8.2f} s of processor" if used is not None else " " * 23
-    print(f"  {name:<44}{wall:8.2f} s {num_bytes / wall / 1e6:8,.0f} MB/s {processor}", flush=True)
-
-
-def timed(code: str, *words: str) -> tuple[float, float, dict[str, Any]]:
-    """Wall and processor seconds of a fresh interpreter, and what it prints last, as JSON."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, text=True)
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, used, json.loads(done.stdout.splitlines()[-1])
+def show(name: str, seconds: float, num_bytes: int) -> None:
+    print(f"  {name:<52}{seconds:8.2f} s {num_bytes / seconds / 1e6:8,.1f} MB/s", flush=True)
 
 
 STAGES = """
@@ -87,10 +73,11 @@ from pathlib import Path
 from motherlode.data import prepare as p
 from motherlode import registry
 from motherlode.recipe import parse
-stages, state = {}, {"name": "start", "at": time.perf_counter()}
+stages, state = {}, {"name": "start", "at": (time.perf_counter(), time.process_time())}
 def progress(stage, done, total, counts):
-    now = time.perf_counter()
-    stages[state["name"]] = stages.get(state["name"], 0.0) + now - state["at"]
+    now = time.perf_counter(), time.process_time()
+    wall, used = stages.get(state["name"], (0.0, 0.0))
+    stages[state["name"]] = wall + now[0] - state["at"][0], used + now[1] - state["at"][1]
     state.update(name=stage, at=now)
 options = p.parse_options(sys.argv[1], modality="text", out=sys.argv[2], **json.loads(sys.argv[3]))
 if sys.argv[4] == "whole":
@@ -103,7 +90,8 @@ else:
     clean = parse(modality.Options, options.clean, where="prepare", within=("clean",))
     made = p.Work(options, modality, clean, work, p._plan_to_disk(options, modality, work), progress)
     rows = made.gather(made.read())
-    for step in made._steps()[:2]:
+    from motherlode.data.steps import ExactDuplicates, NearTexts
+    for step in (ExactDuplicates(), NearTexts(modality, check=False)):
         progress(step.name, 0, 1, {})
         step.run(rows)
 progress("end", 1, 1, {})
@@ -111,26 +99,28 @@ print(json.dumps(stages))
 """
 
 
+def staged(path: Path, what: str, options: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """(Wall, processor) seconds of each stage in a fresh interpreter; the second is that of its first process alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = (str(path), f"{folder}/out", json.dumps(options), what)
+        done = subprocess.run([sys.executable, "-c", STAGES, *words], check=True, stdout=subprocess.PIPE, text=True)
+        found: dict[str, tuple[float, float]] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+
 def speed(path: Path, workers: int) -> None:
     with path.open("rb") as file:
         num_bytes = sum(len(json.loads(line)["text"].encode()) for line in file)
-    print(f"{path.name}: {num_bytes / 1e6:.0f} MB of text, {workers} workers")
+    print(f"{path.name}: {num_bytes / 1e6:.0f} MB of text")
     ceilings(path, workers, num_bytes)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        for name, options, what in (
-            ("engine", ENGINE, "engine"),
-            ("prepare", {}, "whole"),
-            ("prepare without repeated lines", {"paragraphs": "off"}, "whole"),
-        ):
-            out = folder / "out"
-            words = (str(path), str(out), json.dumps(options | {"workers": workers}), what)
-            wall, used, stages = timed(STAGES, *words)
-            start = stages.pop("start", 0.0)
-            show(f"{name} (start-up of {start:.1f} s left out)", wall - start, used, num_bytes)
-            print("    " + ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items()))
-            shutil.rmtree(out, ignore_errors=True)
-            shutil.rmtree(f"{out}.engine", ignore_errors=True)
+    for name, what in (("engine", "engine"), ("prepare", "whole")):
+        for processes, kind, which in ((workers, "wall", 0), (1, "processor", 1)):
+            stages = staged(path, what, {"workers": processes})
+            # Importing and loading compiled kernels costs the same whatever the data.
+            start = stages.pop("start", (0.0, 0.0))[which]
+            seconds = sum(stage[which] for stage in stages.values())
+            show(f"{name}, {processes} process(es), {kind}, after {start:.1f} s of start", seconds, num_bytes)
+            print("    " + ", ".join(f"{stage} {times[which]:.2f}" for stage, times in stages.items()), flush=True)
 
 
 def memory(paths: list[Path], workers: int) -> None:

@@ -103,15 +103,15 @@ def _sharing(
 
     if not len(grams):
         return np.zeros(0, np.int64)
-    table_S = kernels.table(grams)
-    is_any_S = np.ones(len(table_S), np.bool_)
+    wanted = kernels.table(grams)
+    is_any_S = np.ones(len(wanted.hashes_S), np.bool_)
 
     def find(part: int) -> list[NDArray[np.int64]]:
         found = []
         for block in rows.texts.blocks(part, is_wanted_N):
             held, starts_N1 = step.modality.grams(block.buffer_B, block.offsets_N1, step.length)
             num_found_N = np.empty(len(block.rows_N), np.int64)
-            kernels.count(held, starts_N1, table_S, is_any_S, num_found_N)
+            kernels.count(held, starts_N1, wanted.hashes_S, wanted.filter_F, is_any_S, num_found_N)
             found.append(block.rows_N[num_found_N > 0])
         return found
 
@@ -136,17 +136,18 @@ def overlap(rows: Rows, modality: Modality, length: int) -> dict[str, Any]:
     grams, starts_N1 = modality.grams(block.buffer_B, block.offsets_N1, length)
     is_wanted_N = np.zeros(len(rows), np.bool_)
     is_wanted_N[scanned] = True
-    table_S = kernels.table(grams)
-    is_seen_S = np.zeros(len(table_S), np.bool_)
+    wanted = kernels.table(grams)
+    is_seen_S = np.zeros(len(wanted.hashes_S), np.bool_)
 
     def mark(part: int) -> None:
         for texts in rows.texts.blocks(part, is_wanted_N):
-            kernels.mark(modality.grams(texts.buffer_B, texts.offsets_N1, length)[0], table_S, is_seen_S)
+            found = modality.grams(texts.buffer_B, texts.offsets_N1, length)[0]
+            kernels.mark(found, wanted.hashes_S, wanted.filter_F, is_seen_S)
 
     for _ in rows.texts.map_parts(mark, range(len(rows.texts.records))):
         pass
     num_found_N = np.empty(len(held), np.int64)
-    kernels.count(grams, starts_N1, table_S, is_seen_S, num_found_N)
+    kernels.count(grams, starts_N1, wanted.hashes_S, wanted.filter_F, is_seen_S, num_found_N)
     with_any = int((num_found_N > 0).sum())
     low, high = wilson(with_any, len(held))
     return {
