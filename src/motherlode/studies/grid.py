@@ -385,6 +385,8 @@ def _leaked(path: str, base: str) -> tuple[int, int]:
 def content_key(recipe: Recipe, dataset: str, measure: str, heldout: str, num_heldout: int) -> str:
     """Hash of everything that decides a cell's loss; neither names nor folders.
 
+    Options at their defaults have no part in it, so that a study outlives the arrival of new ones.
+
     Args:
         recipe: the whole run.
         dataset: id of what it trains on, which stands for the path.
@@ -392,16 +394,17 @@ def content_key(recipe: Recipe, dataset: str, measure: str, heldout: str, num_he
         heldout: id of the dataset whose held-out rows it is judged on.
         num_heldout: how many of them.
     """
-    content = recipe.model_dump(mode="json", exclude={"name", "out", "price"})
-    content["model"] = {"family": recipe.family, **recipe.family_options().model_dump(mode="json")}
+    content = recipe.model_dump(mode="json", exclude={"name", "out", "price"}, exclude_defaults=True)
+    options = recipe.family_options().model_dump(mode="json", exclude_defaults=True)
+    content["model"] = {"family": recipe.family, **options}
     content["data"]["path"] = dataset
-    if content["data"].get("tokenizer", "auto") != "auto":
+    if "tokenizer" in content["data"]:
         from motherlode.modality.text import tokenizer
 
         content["data"]["tokenizer"] = tokenizer.load(content["data"]["tokenizer"]).digest
     for name in _FREE:
         content["train"].pop(name, None)
     if measure in ("loss", "score", "trunk"):
-        del content["evaluate"]
+        content.pop("evaluate", None)
     whole = [_FORMAT, content, measure, heldout, num_heldout if measure == "loss" else 0]
     return storage.hash_bytes(json.dumps(whole, sort_keys=True).encode())
