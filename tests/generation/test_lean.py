@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from motherlode.generation import decoding, lean
-from motherlode.generation.lean import Lean
+from motherlode.generation.lean import Lean, Weights
 from motherlode.generation.plain import Plain
 
 from .runs import stirred
@@ -26,6 +26,17 @@ COMMON: dict[str, Any] = {
     "pad_token_id": None,
 }
 KINDS = ("nanochat", "qwen3")
+
+
+def lean_decoder(model: Any, num_slots: int, dtype: torch.dtype) -> Lean:
+    return Lean(Weights(model, 90, dtype), num_slots)
+
+
+def plain_decoder(model: Any, num_slots: int, dtype: torch.dtype) -> Plain:
+    return Plain(model, 90, dtype, num_slots)
+
+
+MAKERS = pytest.mark.parametrize("make", [lean_decoder, plain_decoder])
 
 
 def network(kind: str, **changes: Any) -> Any:
@@ -64,17 +75,17 @@ def differences(decoder: Any, model: Any, ids_RT: Any) -> list[float]:
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
-@pytest.mark.parametrize("make", [Lean, Plain])
+@MAKERS
 def test_logits_are_those_of_the_module(kind: str, groups: int, make: Any) -> None:
     model = network(kind, num_key_value_heads=groups)
     assert lean.fits(model)
-    found = differences(make(model, 3, 90, torch.float32), model, tokens(3, 40))
+    found = differences(make(model, 3, torch.float32), model, tokens(3, 40))
     assert max(found) < 2e-5 * np.abs(expected(model, tokens(3, 40)[0])).max()
 
 
 def test_bf16_stays_as_near_as_bf16_can(kind: str) -> None:
     model = network(kind)
-    found = differences(Lean(model, 3, 90, torch.bfloat16), model, tokens(3, 40))
+    found = differences(lean_decoder(model, 3, torch.bfloat16), model, tokens(3, 40))
     scale = expected(model, tokens(3, 40)[0]).std()
     assert 0 < max(found) < 0.15 * scale
     assert np.mean(found) < 0.05 * scale
@@ -84,7 +95,7 @@ def test_bf16_stays_as_near_as_bf16_can(kind: str) -> None:
 def test_logits_do_not_depend_on_the_batch_to_the_bit(kind: str, dtype: torch.dtype) -> None:
     model = network(kind)
     ids_RT = tokens(21, 60)
-    together, alone = Lean(model, 21, 90, dtype), Lean(model, 1, 90, dtype)
+    together, alone = lean_decoder(model, 21, dtype), lean_decoder(model, 1, dtype)
     first = together.feed(range(21), [ids_T[: 3 + 2 * number] for number, ids_T in enumerate(ids_RT)])
     second = together.feed(range(21), [ids_T[-1:] for ids_T in ids_RT])
     for number, ids_T in enumerate(ids_RT):
@@ -96,17 +107,17 @@ def test_logits_do_not_depend_on_the_batch_to_the_bit(kind: str, dtype: torch.dt
 def test_long_prompts_go_through_in_parts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(kind)
     ids_RT = tokens(3, 80)
-    whole = Lean(model, 3, 90, torch.float32).feed(range(3), list(ids_RT))
+    whole = lean_decoder(model, 3, torch.float32).feed(range(3), list(ids_RT))
     monkeypatch.setattr(lean, "_MOST_TOKENS", 37)
-    parts = Lean(model, 3, 90, torch.float32).feed(range(3), list(ids_RT))
+    parts = lean_decoder(model, 3, torch.float32).feed(range(3), list(ids_RT))
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(parts[1], expected(model, ids_RT[1])[-1], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("make", [Lean, Plain])
+@MAKERS
 def test_a_cleared_slot_knows_nothing_of_the_text_before(kind: str, make: Any) -> None:
     model = network(kind)
-    decoder = make(model, 2, 90, torch.float32)
+    decoder = make(model, 2, torch.float32)
     first, second = tokens(2, 50)
     decoder.feed([1, 0], [first, second])
     decoder.clear(1)
@@ -117,8 +128,8 @@ def test_a_cleared_slot_knows_nothing_of_the_text_before(kind: str, make: Any) -
 def test_weights_are_not_changed_and_training_goes_on(kind: str) -> None:
     model = network(kind).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    for make in (Lean, Plain):
-        make(model, 1, 90, torch.bfloat16).feed([0], [tokens(1, 9)[0]])
+    for make in (lean_decoder, plain_decoder):
+        make(model, 1, torch.bfloat16).feed([0], [tokens(1, 9)[0]])
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -136,11 +147,11 @@ def test_weights_are_not_changed_and_training_goes_on(kind: str) -> None:
 def test_what_lean_does_not_know_goes_through_the_module(name: str, changes: dict[str, Any]) -> None:
     model = network(name, **changes)
     assert not lean.fits(model)
-    decoder = decoding.decoder(model, 3, torch.float32)
+    decoder = decoding.prepared(model, torch.float32)(3)
     assert isinstance(decoder, Plain)
     if not changes.get("use_sliding_window"):
         assert max(differences(decoder, model, tokens(3, 40))) < 1e-4
 
 
 def test_the_lean_one_is_taken_where_it_fits(kind: str) -> None:
-    assert isinstance(decoding.decoder(network(kind), 2), Lean)
+    assert isinstance(decoding.prepared(network(kind))(2), Lean)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from motherlode.errors import TrainingError
-from motherlode.generation.decoding import decoder
+from motherlode.generation.decoding import prepared
 from motherlode.generation.prompts import Prompt, Vocabulary, prompts_of
 from motherlode.generation.writing import Piece, Writer
 from motherlode.modality import TokenSpace
@@ -43,7 +43,7 @@ def vocabulary(space: TokenSpace) -> Vocabulary:
 
 
 def writer(network: Any, vocabulary: Vocabulary, num_slots: int = 4, seed: int = 0, **options: Any) -> Writer:
-    made = decoder(network, num_slots)
+    made = prepared(network)(num_slots)
     return Writer(made, num_slots, WINDOW, vocabulary, GenerateOptions(**{"max_tokens": 12, **options}), seed)
 
 
@@ -106,7 +106,7 @@ def test_greedy_texts_are_those_of_transformers(network: Any, vocabulary: Vocabu
     never = [number for number in range(448) if number >= 400 or not vocabulary.allowed_V[number]]
     for number, prompt in enumerate(prompts(vocabulary)):
         made = Writer(
-            decoder(network, 1, torch.float32), 1, WINDOW, vocabulary,
+            prepared(network, torch.float32)(1), 1, WINDOW, vocabulary,
             GenerateOptions(temperature=0, max_tokens=25, repetition_penalty=1.1), 0,
         )  # fmt: skip
         text, num_tokens, ended = joined(list(made.write([(number, prompt)])))[number]

@@ -9,7 +9,7 @@ import typer
 EXAMPLES = (
     "lode export runs/photos",
     "lode export runs/photos --format onnx --out photos-onnx",
-    "lode export runs/stories --out stories-hf   (a Hugging Face folder: transformers, peft and vLLM load it)",
+    "lode export runs/stories --out stories-hf   (a Hugging Face folder)",
 )
 
 

@@ -6,7 +6,8 @@ any model of transformers on any device, through the model's own forward.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -39,13 +40,15 @@ class Decoder(Protocol):
         ...
 
 
-def decoder(network: Any, num_slots: int, dtype: torch.dtype | None = None) -> Decoder:
-    """The fastest decoder that computes what `network` does.
+def prepared(network: Any, dtype: torch.dtype | None = None) -> Callable[[int], Decoder]:
+    """How to make decoders that compute what `network` does, the fastest way that there is.
 
     Args:
         network: a causal language model of transformers; it is not changed.
-        num_slots: texts in the cache at a time.
         dtype: of products; None: bf16 where the processor multiplies it, else float32.
+
+    Returns:
+        (number of slots) → a decoder; all of them share the weights and nothing else.
     """
     import torch
 
@@ -55,8 +58,8 @@ def decoder(network: Any, num_slots: int, dtype: torch.dtype | None = None) -> D
     is_fast = lean.multiplies_bf16() if network.device.type == "cpu" else network.device.type == "cuda"
     dtype = dtype or (torch.bfloat16 if is_fast else torch.float32)
     if lean.fits(network):
-        return lean.Lean(network, num_slots, window, dtype)
-    return plain.Plain(network, num_slots, window, dtype)
+        return partial(lean.Lean, lean.Weights(network, window, dtype))
+    return partial(plain.Plain, network, window, dtype)
 
 
 def window_of(network: Any) -> int:

@@ -7,8 +7,7 @@ A sampler that turns noise into samples:
     <folder>/model.onnx          on request: dynamic batch, noise (and labels) in, samples in [-1, 1] out
     <folder>/README.md           the model card, from the run's facts
 
-A model of tokens becomes a folder of Hugging Face, which transformers, peft and what builds on them load as it is: see
-`hugging_face`.
+A model of tokens becomes a folder of Hugging Face, which transformers and peft load as it is: see `hugging_face`.
 
 An ONNX file is run in onnxruntime at batch sizes 1, 3 and 8 before it gets its name; where it disagrees with torch by
 more than 1e-3 of the samples' range there is an error and no file.

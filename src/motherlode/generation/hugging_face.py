@@ -1,4 +1,4 @@
-"""A run of tokens as a Hugging Face folder: what transformers, peft, vLLM and converters load without code of ours.
+"""A run of tokens as a Hugging Face folder: what transformers and peft load without code of ours.
 
     <folder>/model.safetensors          weights under transformers' names; the metadata say where they came from
     <folder>/config.json                the architecture, and the settings of `generate`

@@ -79,34 +79,83 @@ def _has_onednn() -> bool:
     return bool(backends.mkldnn.is_available())
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """A layer's weights, ready to use."""
+
+    first_gain_C: NDArray[np.float32]
+    second_gain_C: NDArray[np.float32]
+    head_gains_2D: NDArray[np.float32]
+    into_heads: Callable[[Tensor], Tensor]
+    out_of_heads: Callable[[Tensor], Tensor]
+    into_inner: Callable[[Tensor], Tensor]
+    out_of_inner: Callable[[Tensor], Tensor]
+
+
+class Weights:
+    """A network's weights as `Lean` uses them; any number of decoders may share them.
+
+    Args:
+        network: a causal language model of transformers for which `fits` holds; it is not changed.
+        window: tokens of a text at most.
+        dtype: torch.bfloat16 or torch.float32, of products and cache.
+    """
+
+    def __init__(self, network: Any, window: int, dtype: torch.dtype) -> None:
+        config = network.config
+        self.kind = _KINDS[config.model_type]
+        self.dtype = dtype
+        self.window = window
+        self.num_heads, self.num_groups = config.num_attention_heads, config.num_key_value_heads
+        self.size = network.model.layers[0].self_attn.head_dim
+        self.eps = np.float32(config.rms_norm_eps)
+        self.softcap = getattr(config, "final_logit_softcapping", None)
+        self.table_VC = _floats(network.model.embed_tokens.weight)
+        self.layers = [self._layer(layer) for layer in network.model.layers]
+        self.last_gain_C = self._gain(network.model.norm)
+        self.head = _product([network.lm_head.weight], dtype)
+        self.cos_TR, self.sin_TR = self._angles(network)
+
+    def _angles(self, network: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """cos and sin (T, D / 2) of the angles at each place, from the network's own table."""
+        places = torch.arange(self.window)[None]
+        like = torch.empty(0, dtype=torch.float32)
+        cos, sin = network.model.rotary_emb(like, places)
+        half = self.size // 2
+        return _floats(cos[0, :, :half]), _floats(sin[0, :, :half]) * np.float32(self.kind.turn)
+
+    def _gain(self, norm: nn.Module) -> NDArray[np.float32]:
+        weight = getattr(norm, "weight", None)
+        return np.ones(self.table_VC.shape[1], np.float32) if weight is None else _floats(weight)
+
+    def _layer(self, layer: Any) -> _Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+        gains = [getattr(norm, "weight", torch.ones(self.size)) for norm in (attention.q_norm, attention.k_norm)]
+        heads = [attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]
+        return _Layer(
+            first_gain_C=self._gain(layer.input_layernorm),
+            second_gain_C=self._gain(layer.post_attention_layernorm),
+            head_gains_2D=_floats(torch.stack(gains)),
+            into_heads=_product(heads, self.dtype),
+            out_of_heads=_product([attention.o_proj.weight], self.dtype),
+            into_inner=_product([getattr(mlp, name).weight for name in self.kind.inner], self.dtype),
+            out_of_inner=_product([getattr(mlp, self.kind.outer).weight], self.dtype),
+        )
+
+
 class Lean:
     """A decoder of `decoding.Decoder`'s form; see the module.
 
     Args:
-        network: a causal language model of transformers for which `fits` holds; it is not changed.
+        weights: of the model.
         num_slots: texts in the cache at a time.
-        window: places of a slot at most.
-        dtype: torch.bfloat16 or torch.float32, of products and cache.
     """
 
-    def __init__(self, network: Any, num_slots: int, window: int, dtype: torch.dtype) -> None:
-        config = network.config
-        self._kind = _KINDS[config.model_type]
-        self._dtype = dtype
-        self._window = window
-        self._num_heads, self._num_groups = config.num_attention_heads, config.num_key_value_heads
-        self._size = network.model.layers[0].self_attn.head_dim
-        self._eps = np.float32(config.rms_norm_eps)
-        self._softcap = getattr(config, "final_logit_softcapping", None)
-        self._table_VC = _floats(network.model.embed_tokens.weight)
-        self._layers = [self._layer(layer) for layer in network.model.layers]
-        self._last_gain_C = self._gain(network.model.norm)
-        self._head = _product([network.lm_head.weight], dtype)
-        self._cos_TR, self._sin_TR = self._angles(network)
+    def __init__(self, weights: Weights, num_slots: int) -> None:
+        self._weights = weights
         self._lengths_S = np.zeros(num_slots, np.int64)
-        self._keys: NDArray[Any] = np.empty(
-            (len(self._layers), num_slots, self._num_groups, 0, self._size), _kept(dtype)
-        )
+        shape = len(weights.layers), num_slots, weights.num_groups, 0, weights.size
+        self._keys: NDArray[Any] = np.empty(shape, np.uint16 if weights.dtype == torch.bfloat16 else np.float32)
         self._values = self._keys.copy()
         self._scores_T = np.empty(0, np.float32)
 
@@ -142,93 +191,56 @@ class Lean:
         """Run tokens through all layers; logits (R, V) at `wanted_R` of them."""
         from motherlode.generation import kernels
 
-        num, width = len(tokens_N), self._table_VC.shape[1]
-        x_NC = self._table_VC[tokens_N]
-        normed = torch.empty(num, width, dtype=self._dtype)
-        mixed = torch.empty(num, self._num_heads * self._size, dtype=self._dtype)
-        normed_NC, mixed_NHD = _stored(normed), _stored(mixed).reshape(num, self._num_heads, self._size)
+        weights = self._weights
+        num, width = len(tokens_N), weights.table_VC.shape[1]
+        x_NC = weights.table_VC[tokens_N]
+        normed = torch.empty(num, width, dtype=weights.dtype)
+        mixed = torch.empty(num, weights.num_heads * weights.size, dtype=weights.dtype)
+        normed_NC, mixed_NHD = _stored(normed), _stored(mixed).reshape(num, weights.num_heads, weights.size)
         queries_NHD = np.empty(mixed_NHD.shape, np.float32)
-        if self._kind.opens:
-            kernels.add_norm(x_NC, normed_NC[:0], self._last_gain_C, self._eps, x_NC)
+        if weights.kind.opens:
+            kernels.add_norm(x_NC, normed_NC[:0], weights.last_gain_C, weights.eps, x_NC)
         more_NC = normed_NC[:0]
-        for layer, keys, values in zip(self._layers, self._keys, self._values):
-            kernels.add_norm(x_NC, more_NC, layer.first_gain_C, self._eps, normed_NC)
+        for layer, keys, values in zip(weights.layers, self._keys, self._values):
+            kernels.add_norm(x_NC, more_NC, layer.first_gain_C, weights.eps, normed_NC)
             qkv_NE = _stored(layer.into_heads(normed))
             kernels.rotate(
-                qkv_NE, layer.head_gains_2D, self._eps, self._kind.norm_first, self._cos_TR, self._sin_TR,
+                qkv_NE, layer.head_gains_2D, weights.eps, weights.kind.norm_first, weights.cos_TR, weights.sin_TR,
                 slots_N, places_N, queries_NHD, keys, values,
             )  # fmt: skip
             kernels.attend(queries_NHD, keys, values, slots_N, places_N, self._scores_T, mixed_NHD)
-            kernels.add_norm(x_NC, _stored(layer.out_of_heads(mixed)), layer.second_gain_C, self._eps, normed_NC)
-            more_NC = _stored(layer.out_of_inner(self._activated(layer.into_inner(normed))))
+            kernels.add_norm(x_NC, _stored(layer.out_of_heads(mixed)), layer.second_gain_C, weights.eps, normed_NC)
+            more_NC = _stored(layer.out_of_inner(_activated(layer.into_inner(normed), len(weights.kind.inner) == 2)))
         x_RC = x_NC[wanted_R]
-        last = torch.empty(len(wanted_R), width, dtype=self._dtype)
-        kernels.add_norm(x_RC, more_NC[wanted_R], self._last_gain_C, self._eps, _stored(last))
-        logits = self._head(last).float()
-        if self._softcap is not None:
-            logits = logits.div_(self._softcap).tanh_().mul_(self._softcap)
+        last = torch.empty(len(wanted_R), width, dtype=weights.dtype)
+        kernels.add_norm(x_RC, more_NC[wanted_R], weights.last_gain_C, weights.eps, _stored(last))
+        logits = weights.head(last).float()
+        if weights.softcap is not None:
+            logits = logits.div_(weights.softcap).tanh_().mul_(weights.softcap)
         found: NDArray[np.float32] = logits.numpy()
         return found
-
-    def _activated(self, inner: Tensor) -> Tensor:
-        from motherlode.generation import kernels
-
-        if len(self._kind.inner) == 1:
-            kernels.relu_squared(_stored(inner))
-            return inner
-        gated = torch.empty(inner.shape[0], inner.shape[1] // 2, dtype=inner.dtype)
-        kernels.gate(_stored(inner), _stored(gated))
-        return gated
 
     def _make_room(self, num: int) -> None:
         """Let slots hold `num` places: by half as much again each time, so that growing costs little in all."""
         old = self._keys.shape[3]
         if num <= old:
             return
-        new = min(max(num, old * 3 // 2, 64), max(num, self._window))
-        shape = (*self._keys.shape[:3], new, self._size)
+        new = min(max(num, old * 3 // 2, 64), max(num, self._weights.window))
+        shape = (*self._keys.shape[:3], new, self._weights.size)
         keys, values = np.empty(shape, self._keys.dtype), np.empty(shape, self._keys.dtype)
         keys[:, :, :, :old], values[:, :, :, :old] = self._keys, self._values
         self._keys, self._values, self._scores_T = keys, values, np.empty(new, np.float32)
 
-    def _angles(self, network: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """cos and sin (T, D / 2) of the angles at each place, from the network's own table."""
-        places = torch.arange(self._window)[None]
-        like = torch.empty(0, dtype=torch.float32)
-        cos, sin = network.model.rotary_emb(like, places)
-        half = self._size // 2
-        return _floats(cos[0, :, :half]), _floats(sin[0, :, :half]) * np.float32(self._kind.turn)
 
-    def _gain(self, norm: nn.Module) -> NDArray[np.float32]:
-        weight = getattr(norm, "weight", None)
-        return np.ones(self._table_VC.shape[1], np.float32) if weight is None else _floats(weight)
+def _activated(inner: Tensor, is_gate: bool) -> Tensor:
+    from motherlode.generation import kernels
 
-    def _layer(self, layer: Any) -> _Layer:
-        attention, mlp = layer.self_attn, layer.mlp
-        gains = [getattr(norm, "weight", torch.ones(self._size)) for norm in (attention.q_norm, attention.k_norm)]
-        heads = [attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]
-        return _Layer(
-            first_gain_C=self._gain(layer.input_layernorm),
-            second_gain_C=self._gain(layer.post_attention_layernorm),
-            head_gains_2D=_floats(torch.stack(gains)),
-            into_heads=_product(heads, self._dtype),
-            out_of_heads=_product([attention.o_proj.weight], self._dtype),
-            into_inner=_product([getattr(mlp, name).weight for name in self._kind.inner], self._dtype),
-            out_of_inner=_product([getattr(mlp, self._kind.outer).weight], self._dtype),
-        )
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A layer's weights, ready to use."""
-
-    first_gain_C: NDArray[np.float32]
-    second_gain_C: NDArray[np.float32]
-    head_gains_2D: NDArray[np.float32]
-    into_heads: Callable[[Tensor], Tensor]
-    out_of_heads: Callable[[Tensor], Tensor]
-    into_inner: Callable[[Tensor], Tensor]
-    out_of_inner: Callable[[Tensor], Tensor]
+    if not is_gate:
+        kernels.relu_squared(_stored(inner))
+        return inner
+    gated = torch.empty(inner.shape[0], inner.shape[1] // 2, dtype=inner.dtype)
+    kernels.gate(_stored(inner), _stored(gated))
+    return gated
 
 
 @torch.inference_mode()
@@ -254,10 +266,6 @@ def _product(weights: Sequence[Tensor], dtype: torch.dtype) -> Callable[[Tensor]
         return product(nn.functional.pad(x, (0, 0, 0, least - num)))[:num] if num < least else product(x)
 
     return product if least == 1 else padded
-
-
-def _kept(dtype: torch.dtype) -> type[np.uint16 | np.float32]:
-    return np.uint16 if dtype == torch.bfloat16 else np.float32
 
 
 def _stored(tensor: Tensor) -> NDArray[Any]:

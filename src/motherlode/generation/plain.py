@@ -26,12 +26,12 @@ class Plain:
 
     Args:
         network: a causal language model of transformers; it is not changed.
-        num_slots: texts in the cache at a time.
-        window: places of a slot at most.
+        window: tokens of a text at most.
         dtype: of products: torch.bfloat16 computes under autocast.
+        num_slots: texts in the cache at a time.
     """
 
-    def __init__(self, network: Any, num_slots: int, window: int, dtype: torch.dtype) -> None:
+    def __init__(self, network: Any, window: int, dtype: torch.dtype, num_slots: int) -> None:
         self._network = network
         self._dtype = dtype
         self._lengths_S = np.zeros(num_slots, np.int64)

@@ -7,7 +7,7 @@ its own affair: from left to right with its causal network (`writing`), or by fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from motherlode.safety import provenance
 
 if TYPE_CHECKING:
     from motherlode.families import Family
+    from motherlode.generation.decoding import Decoder
     from motherlode.training.run import Run
 
 SLOTS = 32
@@ -114,11 +115,15 @@ class Author:
                 self.family, requests, self.vocabulary, self.options,
                 window=self.window, seed=seed, variant=self.variant, device=self.device,
             )  # fmt: skip
-        from motherlode.generation.decoding import decoder
-
         num_slots = min(num, SLOTS)
-        writer = Writer(decoder(self.network, num_slots), num_slots, self.window, self.vocabulary, self.options, seed)
-        return writer.write(requests)
+        decoder = self._decoders(num_slots)
+        return Writer(decoder, num_slots, self.window, self.vocabulary, self.options, seed).write(requests)
+
+    @cached_property
+    def _decoders(self) -> Callable[[int], Decoder]:
+        from motherlode.generation.decoding import prepared
+
+        return prepared(self.network)
 
     def texts(self, prompts: Sequence[Prompt], pieces: Iterable[Piece]) -> Iterator[Text]:
         """Finished texts, in the order of their numbers."""
