@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode import registry
-from motherlode.data.prepare import Plan, PrepareOptions, Work
+from motherlode.data.options import PrepareOptions
+from motherlode.data.prepare import Plan, Work
 from motherlode.data.source import Partition, plan
 from motherlode.data.step import Progress, Rows, StepCount, silent, wilson
 from motherlode.modality import Modality

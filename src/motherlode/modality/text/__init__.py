@@ -49,7 +49,7 @@ class TextModality:
     reasons = REASONS
     outliers = False
     max_bytes = 32 << 20
-    preload = ("ftfy", "motherlode.modality.text.examine")
+    preload = ("ftfy", "motherlode.modality.text.ready")
 
     def examine(self, media: Sequence[bytes], options: Clean) -> Examination:
         """Decode, clean, judge and fingerprint documents; see `examine.examine`."""
