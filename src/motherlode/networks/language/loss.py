@@ -83,20 +83,28 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         parts = (tensor.split(chunk) for tensor in (hidden_NC, targets_N, weights_N))
         for hidden, targets, weights in zip(*parts):
             hidden = hidden.to(dtype)
-            raw_NV = (hidden @ head.T).float()
-            raw_NV = raw_NV if bias_V is None else raw_NV + bias_V.float()
-            logits_NV = raw_NV if softcap is None else softcap * torch.tanh(raw_NV / softcap)
-            log_z = torch.logsumexp(logits_NV, 1)
-            surprise = log_z - logits_NV.gather(1, targets[:, None])[:, 0]
+            logits_NV = (hidden @ head.T).float()
+            if bias_V is not None:
+                logits_NV += bias_V
+            slope_NV = None
+            if softcap is not None:
+                slope_NV = logits_NV.div_(softcap).tanh_()
+                logits_NV = slope_NV * softcap
+            picked_N1 = logits_NV.gather(1, targets[:, None])
+            largest_N1 = logits_NV.amax(1, keepdim=True)
+            grad_NV = logits_NV.sub_(largest_N1).exp_()
+            z_N1 = grad_NV.sum(1, keepdim=True)
+            log_z = (z_N1.log() + largest_N1)[:, 0]
+            surprise = log_z - picked_N1[:, 0]
             losses.append((weights * (surprise + z_weight * log_z.square())).sum())
             surprises.append(surprise)
             if head_grad_VC is None:
                 continue
             # d/dlogits = w (p (1 + 2 z log Z) − onehot), d/draw = that · (1 − (logits / c)²)
-            grad_NV = torch.exp(logits_NV - log_z[:, None]) * (weights * (1 + 2 * z_weight * log_z))[:, None]
-            grad_NV = grad_NV.scatter_add(1, targets[:, None], -weights[:, None])
-            if softcap is not None:
-                grad_NV = grad_NV * (1 - (logits_NV / softcap).square())
+            grad_NV *= (weights * (1 + 2 * z_weight * log_z))[:, None] / z_N1
+            grad_NV.scatter_add_(1, targets[:, None], -weights[:, None])
+            if slope_NV is not None:
+                grad_NV *= slope_NV.square_().neg_().add_(1.0)
             if bias_grad_V is not None:
                 bias_grad_V += grad_NV.sum(0)
             grad = grad_NV.to(dtype)
