@@ -109,7 +109,29 @@ def score(path: Path) -> None:
                     f"{name}, cells at most {cut:g} of the top compute: {found.num_pilots} fitted, {found.num_held} "
                     f"held back, median error {found.error:.2%}, coverage {found.coverage:.0%}, width {found.width:.1%}"
                 )
+    stopped([row for row in rows if row["treatment"] == "raw"], 0.1)
     compare(rows)
+
+
+def stopped(rows: list[dict[str, str]], cut: float) -> None:
+    """Held-back cells as a plan uses the law: training may end before it hurts, in the cells and in the law alike."""
+    runs = as_runs(rows)
+    below = runs.flops <= cut * runs.flops.max()
+    law = fit_law(runs.where(below), bootstrap=300)
+    misses, inside = [], []
+    for i in np.flatnonzero(~below):
+        size, owned, seen = runs.N[i], runs.U[i], runs.D[i]
+        same = (size == runs.N) & (owned == runs.U) & (seen >= runs.D)
+        grid = np.geomspace(runs.D[same].min(), seen, 40)
+        estimate, low, high = law.predict(size, grid, owned)
+        best = int(np.argmin(estimate))
+        actual = float(runs.loss[same].min())
+        misses.append(abs(float(estimate[best]) / actual - 1))
+        inside.append(low[best] <= actual <= high[best])
+    print(
+        f"raw, the same held-back cells, stopped where they are best: median error {np.median(misses):.2%}, coverage "
+        f"{np.mean(inside):.0%} of {len(inside)}"
+    )
 
 
 def compare(rows: list[dict[str, str]]) -> None:
