@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import shlex
 import subprocess
@@ -21,14 +23,27 @@ from motherlode.recipe import Recipe
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^```(console|python|yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_SMALLER = (
-    ("minutes: 2.0", "steps: 4"),
-    ("# width:", "width: 8 #"),
-    ("# resolution:", "resolution: 16 #"),
-    ("# channels:", "channels: 1 #"),
-    ("extractor: auto", "extractor: raw-pixels"),
-    ("num_samples: 10000", "num_samples: 100"),
-)
+_SMALLER = {
+    "photos.yaml": (
+        ("minutes: 2.0", "steps: 4"),
+        ("# width:", "width: 8 #"),
+        ("# resolution:", "resolution: 16 #"),
+        ("# channels:", "channels: 1 #"),
+        ("extractor: auto", "extractor: raw-pixels"),
+        ("num_samples: 10000", "num_samples: 100"),
+    ),
+    "book.yaml": (
+        ("minutes: 2.0", "steps: 4"),
+        ("# width:", "width: 16 #"),
+        ("# depth:", "depth: 1 #"),
+        ("# heads:", "heads: 1 #"),
+        ("length: 256", "length: 32"),
+        ("vocabulary: 8192", "vocabulary: 300"),
+        ("num_samples: 10000", "num_samples: 8"),
+        ("max_tokens: 200", "max_tokens: 8"),
+    ),
+}
+"""What makes a starter recipe train in a second, by its name."""
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str]]:
@@ -63,13 +78,13 @@ def run_command(line: str) -> None:
     result = CliRunner().invoke(app, words, prog_name="lode")
     assert result.exit_code == 0, f"lode {line}\n{result.output}"
     if words[0] == "init":
-        make_small(Path("photos.yaml"))
+        make_small(Path(f"{Path(words[1]).name}.yaml"))
 
 
 def make_small(recipe: Path) -> None:
     """Shrink a starter recipe so that its training takes a second; each change must find its line."""
     text = recipe.read_text()
-    for old, new in _SMALLER:
+    for old, new in _SMALLER[recipe.name]:
         assert old in text, f"the starter recipe has no {old!r} to make smaller"
         text = text.replace(old, new, 1)
     recipe.write_text(text)
@@ -85,12 +100,23 @@ def write_photos(folder: Path, first: int, last: int) -> None:
         path.write_bytes(row["image"]["bytes"])
 
 
+def write_book(folder: Path, num_chapters: int) -> None:
+    """Chapters of the sample as files, a folder a book."""
+    with gzip.open(ROOT / "examples" / "data" / "book.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [row for row in map(json.loads, lines) if not row["plant"]][:num_chapters]
+    for row in rows:
+        path = folder / row["book"] / f"{row['name']}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(row["text"], encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader has after following the README: photos, a dataset, a recipe, a run."""
     stage = tmp_path_factory.mktemp("stage")
     write_photos(stage / "photos", 0, 400)
     write_photos(stage / "more-photos", 400, 501)
+    write_book(stage / "book", 60)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(stage)
         assert run_page(ROOT / "README.md") >= 9

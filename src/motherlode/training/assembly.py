@@ -148,6 +148,14 @@ class Assembly:
             "tokenizer": tokens.describe(self.dataset, tokenizer.load(self.spec.tokens.folder)),
         }
 
+    def passes(self, samples: int) -> dict[str, float]:
+        """How often so many samples go over each weighted source (over "all" where none is weighed)."""
+        from motherlode.data.sequences import Sequences
+
+        if isinstance(self.loader, Sequences):
+            return self.loader.repetition(samples)
+        return {"all": samples / max(len(self.loader), 1)}
+
     @property
     def portable_spec(self) -> SampleSpec:
         """The spec as it is written into a run, whose folder holds a copy of the tokenizer."""

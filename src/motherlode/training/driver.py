@@ -343,6 +343,7 @@ class Driver:
             self.facts |= position.as_dict()
             self.facts |= {
                 "flops": self.flops.until(position.step),
+                "passes": self.assembly.passes(position.samples),
                 "seconds": self.seconds,
                 "samples_per_sec": position.samples / self.seconds if self.seconds > 0 else 0.0,
                 "best": self.best,
