@@ -20,16 +20,24 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _SAMPLE_BYTES = 16_384
-_LEAST_NULS = 0.2
-"""Share of NULs above which bytes may be ASCII in UTF-16; Chinese in it has few, and is told by its mark alone."""
+_LEAST_NULS = 0.4
+"""Share of NULs in the high bytes of UTF-16 and UTF-32 without a mark; Chinese has few: its mark alone tells it."""
+_MOST_NULS = 0.001
+"""Share of NULs up to which they are strays in text."""
 _MOST_HIGH = 0.4
 """Share of bytes above 127 below which text of unknown encoding may be of Western Europe."""
 _SOUND_FOR_EACH_BROKEN = 8
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 _ODD_LINES = re.compile(rb"[^\n]*[\x80-\xff][^\n]*\n?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+_NOT_WESTERN = re.compile(
+    r"gb|big5|hz|shift|sjis|euc|cp949|uhc|johab|koi8|cp1251|cp866|ibm8|mac-cyr|iso-?8859-(?:5|7|8)|utf-8"
+)
+_LEAST_FOREIGN = 0.3
+"""Share of Latin letters beyond ASCII above which text was read as Latin-1 and is not: no language has so many."""
 
 
 def has_mark(media: bytes) -> bool:
@@ -52,7 +60,7 @@ def decode(media: bytes, *, num_wide: int, num_invalid: int, declared: str = "")
     for mark, name in _MARKS:
         if media.startswith(mark):
             return media[len(mark) if name == "utf-8" else 0 :].decode(name, errors="replace").lstrip("\ufeff"), name
-    if b"\0" in media:
+    if media.count(b"\0") > _MOST_NULS * len(media):
         return _decode_wide(media)
     if num_wide >= _SOUND_FOR_EACH_BROKEN * num_invalid or _is_cut(media, num_invalid):
         return media.decode("utf-8", errors="replace"), "utf-8"
@@ -63,14 +71,45 @@ def decode(media: bytes, *, num_wide: int, num_invalid: int, declared: str = "")
     raise Unfit("undecodable")
 
 
+def redecode(text: str) -> str | None:
+    """Text of another script that was read as Latin-1 or Windows-1252, read anew; None where it is not such.
+
+    ftfy knows UTF-8 read wrongly; this knows EUC-KR, GBK, KOI8-R and the like, of which it makes worse.
+    """
+    for name in ("latin-1", "cp1252"):
+        try:
+            media = text.encode(name)
+            break
+        except UnicodeEncodeError:
+            continue
+    else:
+        return None
+    visible = media.translate(None, b" \t\r\n")
+    if len(visible) - len(visible.translate(None, bytes(range(128, 256)))) < _LEAST_FOREIGN * len(visible):
+        return None
+    # A no-break space of the page itself; no character of East Asian encodings has that byte.
+    versions = (media, media.replace(b"\xa0", b" "))
+    names = [name for name in _guesses(media) if _NOT_WESTERN.match(name)]
+    return next((found for name in names for version in versions if (found := _try(version, name))), None)
+
+
 def _is_cut(media: bytes, num_invalid: int) -> bool:
     """Whether all that is wrong with UTF-8 is a character cut off at the end."""
-    return 1 <= num_invalid <= 3 and media[-num_invalid] >= 0xC0
+    tail = media[len(media) - num_invalid :] if 1 <= num_invalid <= 3 else b""
+    return bool(tail) and tail[0] >= 0xC2 and all(0x80 <= byte < 0xC0 for byte in tail[1:])
 
 
 def _decode_wide(media: bytes) -> tuple[str, str]:
-    if media.count(b"\0") >= _LEAST_NULS * len(media):
-        for name in _WIDE:
+    """UTF-16 or UTF-32 without a mark: ASCII in it has its NULs in every second byte, or three of four."""
+    nulls = [media[start::4].count(b"\0") / max(len(media[start::4]), 1) for start in range(4)]
+    for name, where in (
+        ("utf-16-le", (1, 3)),
+        ("utf-16-be", (0, 2)),
+        ("utf-32-le", (1, 2, 3)),
+        ("utf-32-be", (0, 1, 2)),
+    ):
+        others = [nulls[place] for place in range(4) if place not in where]
+        if min(nulls[place] for place in where) >= _LEAST_NULS and max(others) < _LEAST_NULS / 8:
             text = _try(media, name)
             if text is not None and not _CONTROLS.search(text):
                 return text, name
@@ -97,7 +136,7 @@ def _guesses(media: bytes) -> list[str]:
         guesses.append("gb18030")
     if num_high < _MOST_HIGH * len(odd):
         guesses.append("cp1252")
-    return [name for name in guesses if name not in ("utf-8", "ascii")]
+    return [name for name in guesses if name != "ascii"]
 
 
 def _try(media: bytes, name: str) -> str | None:

@@ -119,8 +119,7 @@ def _normalise(batch: _Batch, found_NF: NDArray[np.int64]) -> tuple[NDArray[np.u
     if repair:
         unsettled_N = unsettled_N | (found_NF[:, kernels.MOJIBAKE] > 0)
     buffer, offsets_N, changes_NC = normal.compact(*normal.join(batch.texts))
-    # Without what was removed, characters may stand together that were apart.
-    unsettled_N |= (changes_NC[:, [kernels.CONTROL_CHARACTERS, kernels.ZERO_WIDTH]] > 0).any(axis=1)
+    unsettled_N |= _brought_together(buffer, offsets_N, changes_NC, repair)
     unsettled_N &= batch.fit_N
     settled = {}
     for i in np.flatnonzero(unsettled_N).tolist():
@@ -133,6 +132,18 @@ def _normalise(batch: _Batch, found_NF: NDArray[np.int64]) -> tuple[NDArray[np.u
         buffer, offsets_N = _replace(buffer, offsets_N, settled)
     batch.drop(np.flatnonzero(np.diff(offsets_N) == 0), "empty")
     return buffer, offsets_N
+
+
+def _brought_together(
+    buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64], changes_NC: NDArray[np.int64], repair: bool
+) -> NDArray[np.bool_]:
+    """Documents in which, without what was removed, characters stand together that compose or look like mojibake."""
+    removed_N = (changes_NC[:, [kernels.CONTROL_CHARACTERS, kernels.ZERO_WIDTH]] > 0).any(axis=1)
+    places = np.flatnonzero(removed_N)
+    found_NF = normal.survey(*normal.join([buffer[offsets_N[i] : offsets_N[i + 1]].tobytes() for i in places]))
+    wanted = [kernels.UNCOMPOSED, *([kernels.MOJIBAKE] if repair else [])]
+    removed_N[places] = (found_NF[:, wanted] > 0).any(axis=1)
+    return removed_N
 
 
 def _mask(
@@ -185,14 +196,14 @@ def _judge(batch: _Batch, applies_N: NDArray[np.bool_], reason: str) -> None:
 
 def _media(batch: _Batch, buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64]) -> list[bytes]:
     """Normal forms, dropped ones as far as they came; the objects received where nothing changed."""
-    whole, ends = memoryview(buffer.data), offsets_N.tolist()
+    ends = offsets_N.tolist()
     media = []
     for i, received in enumerate(batch.received):
         if i in batch.shown:
             media.append(batch.shown[i])
             continue
-        view = whole[ends[i] : ends[i + 1]]
-        media.append(received if len(view) == len(received) and view == received else view.tobytes())
+        text = buffer[ends[i] : ends[i + 1]].tobytes()
+        media.append(received if text == received else text)
     return media
 
 

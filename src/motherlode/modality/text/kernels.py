@@ -120,7 +120,7 @@ def survey(
                 found_F[CHARACTERS] += 1
                 if num == 1:
                     found_F[NULS] += code == 0
-                    is_odd = code < 32 and not (_BACKSPACE <= code <= _RETURN or code == _ESCAPE)
+                    is_odd = 0 < code < 32 and not (_BACKSPACE <= code <= _RETURN or code == _ESCAPE)
                     found_F[CONTROLS] += is_odd or code == 127
                     before = 0
                     continue

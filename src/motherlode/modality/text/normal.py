@@ -17,9 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.errors import MissingExtraError
-from motherlode.modality.text import characters, kernels
+from motherlode.modality.text import characters, encoding, kernels
 
-_MOST_ROUNDS = 8
+_MOST_ROUNDS, _MOST_FAILURES = 8, 8
+"""Times round; bad lines for each mended one after which a document is given up: ftfy takes 1 ms for each."""
+_PUNCTUATION = "\u2013-\u2039\u20ac\u2122"
+_SUSPECT = re.compile(
+    f"[\xc2-\xf4][\x80-\xbf\u0152-\u0192\u02c6\u02dc{_PUNCTUATION}]|\xe2[\xc4\xc5]|\u0393\xc7"
+    f"|[\u0420\u0421][\xa0-\xbf\u0402-\u040f\u0452-\u045f{_PUNCTUATION}]"
+)
+"""The pairs of characters that `kernels.survey` counts as signs of a wrong encoding."""
 _YAML = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(?:[^\n]{0,2000}\n){0,200}?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)")
 _TOML = re.compile(rb"\A(?:\xef\xbb\xbf)?\+\+\+[ \t]*\r?\n(?:[^\n]{0,2000}\n){0,200}?\+\+\+[ \t]*(?:\r?\n|\Z)")
 _YAML_LINE = re.compile(rb"\s*(?:[\w\"'.-][\w\"' ./-]{0,60}:(?:\s|$)|- |#|\]|\}|\s{2,}\S|$)")
@@ -94,14 +101,27 @@ def settle(text: bytes, repair: bool, notes: Counter[str]) -> bytes:
 
 
 def _mend(text: str) -> str:
-    """Lines that ftfy finds bad, decoded anew where that makes them good."""
+    """Text of another script read as Latin-1 read anew; of other text, lines that ftfy finds bad and makes good."""
+    if not _SUSPECT.search(text):
+        return text
+    redecoded = encoding.redecode(text)
+    if redecoded is not None:
+        return redecoded
     try:
         from ftfy import fix_encoding
         from ftfy.badness import is_bad
     except ImportError as error:
         raise MissingExtraError("mending mojibake (clean.mojibake: repair)", "text") from error
     lines = text.split("\n")
+    num_mended = num_failed = 0
     for k, line in enumerate(lines):
-        if not line.isascii() and is_bad(line):
-            lines[k] = fix_encoding(line).replace("\r", "").replace("\n", " ")
+        if _SUSPECT.search(line) and is_bad(line):
+            mended = fix_encoding(line).replace("\r", "").replace("\n", " ")
+            if mended != line and not is_bad(mended):
+                lines[k] = mended
+                num_mended += 1
+            else:
+                num_failed += 1
+            if num_failed > _MOST_FAILURES * (1 + num_mended):
+                break
     return "\n".join(lines)

@@ -82,7 +82,7 @@ class Clean(Strict):
         0.01, ge=0, le=1, description="share of stop words below this, in known languages: no_stop_words; 0: off"
     )
     max_bullets: float = Field(0.95, ge=0, le=1, description="share of lines that are list items above this; 1: off")
-    max_ellipses: float = Field(0.3, ge=0, le=1, description="share of lines that end in … or ... above this; 1: off")
+    max_ellipses: float = Field(0.5, ge=0, le=1, description="share of lines that end in … or ... above this; 1: off")
     max_repeated_lines: float = Field(
         0.5, ge=0, le=1, description="share of text in lines seen before in the document above this; 1: off"
     )
