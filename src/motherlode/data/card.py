@@ -35,6 +35,8 @@ _REASONS = {
     "over_label_cap": "beyond the cap of its label",
 }
 """What the reasons mean that no modality gives; the modality knows its own."""
+_PERSONAL = "personal_"
+"""Begins the names of notes that count personal data."""
 _MOST_TEXTS = 12
 _FEW_VALUES = 6
 
@@ -108,6 +110,9 @@ def _text_context(dataset: Dataset, samples: Sequence[Sample]) -> dict[str, Any]
         }
         for name, rows in facts["source_rows"].items()
     ]
+    found = facts["findings"].get("notes", {})
+    personal = {name: count for name, count in found.items() if name.startswith(_PERSONAL)}
+    notes = {words(name).lower(): count for name, count in found.items() if name not in personal}
     held_bytes = sum(shard["media_bytes"] for shard in facts["shards"]["heldout"])
     return {
         "samples": [
@@ -119,6 +124,8 @@ def _text_context(dataset: Dataset, samples: Sequence[Sample]) -> dict[str, Any]
             for sample in samples
         ],
         "shares": shares,
+        "personal": {words(name.removeprefix(_PERSONAL)): count for name, count in personal.items()},
+        "findings": facts["findings"] | {"notes": notes},
         "size": {
             "train": in_units(total["source_bytes"], "B"),
             "heldout": in_units(held_bytes, "B"),
