@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from motherlode import registry
 from motherlode.errors import DatasetError, RecipeError
@@ -135,26 +135,23 @@ class Assembly:
     @property
     def token_facts(self) -> dict[str, Any]:
         """Unique documents and tokens in training, and how the tokenizer fits, where samples are windows of tokens."""
-        from motherlode.data.sequences import Sequences
-
-        if self.spec.tokens is None or not isinstance(self.loader, Sequences):
+        if self.spec.tokens is None:
             return {}
         from motherlode.data import tokens
         from motherlode.modality.text import tokenizer
 
+        loader = cast("Sequences", self.loader)
         return {
-            "train_documents": self.loader.num_documents,
-            "train_tokens": self.loader.num_tokens,
+            "train_documents": loader.num_documents,
+            "train_tokens": loader.num_tokens,
             "tokenizer": tokens.describe(self.dataset, tokenizer.load(self.spec.tokens.folder)),
         }
 
     def passes(self, samples: int) -> dict[str, float]:
         """How often so many samples go over each weighted source (over "all" where none is weighed)."""
-        from motherlode.data.sequences import Sequences
-
-        if isinstance(self.loader, Sequences):
-            return self.loader.repetition(samples)
-        return {"all": samples / max(len(self.loader), 1)}
+        if self.spec.tokens is None:
+            return {"all": samples / max(len(self.loader), 1)}
+        return cast("Sequences", self.loader).repetition(samples)
 
     @property
     def portable_spec(self) -> SampleSpec:
