@@ -102,6 +102,7 @@ class NearTexts:
         if self.check:
             rows.facts["near_duplicate_check"] = recount.check(rows, alive, found.cluster_N, self.modality)
         _settle(rows, alive, found, self.keep, self.name)
+        rows.facts["near_duplicates"]["rows_in_crowds"] = found.num_exhausted
 
 
 def _settle(rows: Rows, alive: NDArray[np.int64], found: dedupe.Clusters, keep: bool, step: str) -> None:
