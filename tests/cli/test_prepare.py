@@ -84,3 +84,15 @@ def test_a_prepared_dataset_is_no_source_but_its_rows_are(lode: Lode, here: Path
     result = lode("prepare", fashion / "train", "--out", "again", "--workers", "1")
     assert result.exit_code == 0, result.output
     assert Dataset.open("again").labels == Dataset.open(fashion).labels
+
+
+def test_the_modality_is_told_by_the_files(lode: Lode, here: Path) -> None:
+    (here / "pages").mkdir()
+    for number, page in enumerate(sorted((Path(__file__).parents[2] / "docs").glob("*.md"))):
+        (here / "pages" / f"{number}.md").write_text(page.read_text(encoding="utf-8"))
+    result = lode("prepare", "pages", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert "modality: text (files end in .md)" in result.stdout
+    assert Dataset.open("datasets/pages").modality == "text"
+    result = lode("prepare", "pages", "--modality", "text", "--dry-run")
+    assert "modality:" not in result.stdout

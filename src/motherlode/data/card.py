@@ -124,7 +124,7 @@ def _text_context(dataset: Dataset, samples: Sequence[Sample]) -> dict[str, Any]
             for sample in samples
         ],
         "shares": shares,
-        "personal": {words(name.removeprefix(_PERSONAL)): count for name, count in personal.items()},
+        "personal": {name.removeprefix(_PERSONAL).replace("_", " "): count for name, count in personal.items()},
         "findings": facts["findings"] | {"notes": notes},
         "size": {
             "train": in_units(total["source_bytes"], "B"),
