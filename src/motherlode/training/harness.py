@@ -55,7 +55,8 @@ def harness_measures(
         MissingExtraError: the harness is not installed.
         MeasureError: no such task, its data cannot be read, or the model is none that writes from left to right.
     """
-    simple_evaluate, task_manager = _harness()
+    with _ambient_random_state():
+        simple_evaluate, task_manager, wrapper = _harness()
     if not _is_causal(checkpoint):
         raise MeasureError(
             "the harness needs a checkpoint of a causal language model", str(checkpoint), "train one: `family: gpt`"
@@ -67,23 +68,17 @@ def harness_measures(
                 "a task's file must exist", str(file), "give the name of a task, or the path of its YAML"
             )
     with _ambient_random_state():
-        manager = task_manager(include_path=[str(folder) for folder in {file.parent for file in files}] or None)
+        # Reading the definitions of thousands of tasks takes half a minute: only where one of them is asked for.
+        folders = [str(folder) for folder in {file.parent for file in files}]
+        manager = task_manager(include_path=folders or None, include_defaults=len(files) < len(tasks))
         names = [_task_of(Path(task)) if Path(task) in files else task for task in tasks]
         unknown = [name for name in names if name not in manager.all_tasks]
         if unknown:
             raise MeasureError("the harness must know the task", unknown[0], "`lm-eval ls tasks` lists what it knows")
         try:
             results = simple_evaluate(
-                model="hf",
-                model_args={
-                    "pretrained": str(checkpoint),
-                    "dtype": "float32",
-                    "add_bos_token": True,
-                    "trust_remote_code": False,
-                },
+                model=_model(wrapper, checkpoint, device, batch),
                 tasks=names,
-                device=device,
-                batch_size=batch,
                 limit=limit,
                 bootstrap_iters=_BOOTSTRAPS,
                 log_samples=False,
@@ -101,13 +96,39 @@ def harness_measures(
     return dict(_measures(results or {}, level))
 
 
-def _harness() -> tuple[Any, Any]:
-    """What runs tasks, and what finds them."""
+def _harness() -> tuple[Any, Any, Any]:
+    """What runs tasks, what finds them, and what wraps a Hugging Face folder for them."""
     try:
-        import_module(f"{_PACKAGE}.models.huggingface")
-        return import_module(_PACKAGE).simple_evaluate, import_module(f"{_PACKAGE}.tasks").TaskManager
+        wrapper = import_module(f"{_PACKAGE}.models.huggingface").HFLM
+        return import_module(_PACKAGE).simple_evaluate, import_module(f"{_PACKAGE}.tasks").TaskManager, wrapper
     except ImportError as error:
         raise MissingExtraError("EleutherAI's harness", "harness") from error
+
+
+def _model(wrapper: Any, checkpoint: Path, device: str, batch: int) -> Any:
+    """The checkpoint as the harness's model, each text behind the token that began documents in training.
+
+    Where the harness scores whole documents it puts that token first itself, and would score a second one as text.
+    """
+    model = wrapper(
+        pretrained=str(checkpoint),
+        dtype="float32",
+        add_bos_token=True,
+        trust_remote_code=False,
+        device=device,
+        batch_size=batch,
+    )
+    roll = model.loglikelihood_rolling
+
+    def without_second(requests: Any, disable_tqdm: bool = False) -> Any:
+        model.add_bos_token = False
+        try:
+            return roll(requests, disable_tqdm=disable_tqdm)
+        finally:
+            model.add_bos_token = True
+
+    model.loglikelihood_rolling = without_second
+    return model
 
 
 def _measures(results: dict[str, Any], level: float) -> Iterator[tuple[str, Measure]]:
