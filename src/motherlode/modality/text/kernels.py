@@ -22,6 +22,8 @@ NUM_FACTS = 8
 CONTROL_CHARACTERS, ZERO_WIDTH, SPACES, LINE_ENDS = range(4)
 NUM_CHANGES = 4
 BLOCK = 32
+LATIN_RUN = 3
+"""Accented Latin letters in a row that no language has, but Cyrillic and East Asian text read as Latin-1."""
 MOST_LINE_FEEDS = 3
 """Line feeds in a row that are kept: two blank lines, as between the parts of a program."""
 _TAB, _FEED, _RETURN, _ESCAPE, _BACKSPACE = 9, 10, 13, 27, 8
@@ -96,7 +98,7 @@ def survey(
     for i in range(offsets_N.shape[0] - 1):
         place, end = offsets_N[i], offsets_N[i + 1]
         found_F = found_NF[i]
-        before = 0
+        before = run = 0
         while place < end:
             if place + BLOCK <= end and _is_plain(buffer, place):
                 place += BLOCK
@@ -126,7 +128,8 @@ def survey(
                     continue
                 found_F[WIDE] += 1
                 found_F[LOST] += code == _REPLACEMENT
-                found_F[MOJIBAKE] += _is_suspect(before, code)
+                run = run + 1 if 0xC0 <= code <= 0xFF and (run == 0 or before) else np.int64(0xC0 <= code <= 0xFF)
+                found_F[MOJIBAKE] += _is_suspect(before, code) or run == LATIN_RUN
                 if code < NUM_CODES:
                     found_F[UNCOMPOSED] += flags[code] & NOT_COMPOSED != 0
                 before = code

@@ -23,10 +23,10 @@ _MOST_ROUNDS, _MOST_FAILURES = 8, 8
 """Times round; bad lines for each mended one after which a document is given up: ftfy takes 1 ms for each."""
 _PUNCTUATION = "\u2013-\u2039\u20ac\u2122"
 _SUSPECT = re.compile(
-    f"[\xc2-\xf4][\x80-\xbf\u0152-\u0192\u02c6\u02dc{_PUNCTUATION}]|\xe2[\xc4\xc5]|\u0393\xc7"
+    f"[\xc0-\xff]{{3}}|[\xc2-\xf4][\x80-\xbf\u0152-\u0192\u02c6\u02dc{_PUNCTUATION}]|\xe2[\xc4\xc5]|\u0393\xc7"
     f"|[\u0420\u0421][\xa0-\xbf\u0402-\u040f\u0452-\u045f{_PUNCTUATION}]"
 )
-"""The pairs of characters that `kernels.survey` counts as signs of a wrong encoding."""
+"""What `kernels.survey` counts as signs of a wrong encoding."""
 _YAML = re.compile(rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(?:[^\n]{0,2000}\n){0,200}?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)")
 _TOML = re.compile(rb"\A(?:\xef\xbb\xbf)?\+\+\+[ \t]*\r?\n(?:[^\n]{0,2000}\n){0,200}?\+\+\+[ \t]*(?:\r?\n|\Z)")
 _YAML_LINE = re.compile(rb"\s*(?:[\w\"'.-][\w\"' ./-]{0,60}:(?:\s|$)|- |#|\]|\}|\s{2,}\S|$)")
