@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +146,9 @@ def test_a_pile_of_copies_costs_one_comparison_each(tmp_path: Path) -> None:
         return np.tile(text, len(rows)), np.arange(len(rows) + 1) * len(text)
 
     bands = np.ones((num, 16), np.uint64)
-    start = time.monotonic()
     found = near_duplicates(bands, np.arange(num), np.full(num, 100), same, tmp_path / "b", threshold=THRESHOLD)
     assert (found.cluster_N == 0).all()
     assert found.num_candidates == num - 1
-    assert time.monotonic() - start < 120
 
 
 def test_a_pile_of_strangers_costs_a_bounded_number_of_comparisons(tmp_path: Path) -> None:
