@@ -17,9 +17,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Prepares the image sample that ships here, trains a GAN on it for two minutes, measures it and shows where to look.
+# Prepares the image sample that ships here, trains a GAN on it for a minute, measures it and shows where to look; then a
+# mini-study of thirty tiny GPTs on a book, and what it advises to buy.
 demo: $(STAMP)
-	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/demo.py --minutes 1
+	$(BIN)/python examples/demo_study.py
 
 # Every test, the fast ones first.
 test: $(STAMP)
