@@ -242,7 +242,7 @@ def _csv_head(where: str) -> tuple[list[str], list[str], str, int]:
     name = where.lower()
     ending = os.path.splitext(os.path.splitext(name)[0] if spans.is_compressed(name) else name)[1]
     with spans.open_text(where)[0] as file:
-        line = file.peek(spans.HEADER_BYTES).partition(b"\n")[0]  # type: ignore[attr-defined]
+        line = file.peek(spans.HEADER_BYTES).partition(b"\n")[0]
         delimiter = ";" if ending == ".csv" and b"," not in line and b";" in line else _DELIMITERS[ending]
         first = next(spans.records(file, spans.CsvRows(delimiter), PARTITION_BYTES), None)
     if first is None:

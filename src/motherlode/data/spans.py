@@ -29,6 +29,7 @@ _WIDE_MARKS = {
 }
 _CSV_PLAIN = 1
 _PROBE_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 16
 _PARAGRAPH_END = re.compile(rb"\n(?:[ \t\r\f\v]*\n)+")
 _OVERLAP_BYTES = 256
 
@@ -130,14 +131,15 @@ class CsvRows:
 
 
 def records(
-    file: IO[bytes], splitter: Splitter, max_bytes: int, *, first: int = 0, end: int | None = None
+    file: io.BufferedReader, splitter: Splitter, max_bytes: int, *, first: int = 0, end: int | None = None
 ) -> Iterator[Record]:
     """The records of a file from byte `first`, at which it stands, to `end` or to its end; empty ones too.
 
     A last record without its end mark counts. Raises what reading the file raises.
     """
     buffer, lost, offset, position = b"", 0, first, first
-    while block := file.read(BLOCK_BYTES if end is None else min(BLOCK_BYTES, end - position)):
+    # One read a block: what came before the damage of a compressed file is not lost with it.
+    while block := file.read1(BLOCK_BYTES if end is None else min(BLOCK_BYTES, end - position)):
         position += len(block)
         num_seen, start = len(buffer), 0
         buffer += block
@@ -160,7 +162,7 @@ def _record(offset: int, data: bytes, lost: int, max_bytes: int) -> Record:
 
 
 def cuts(
-    file: IO[bytes], splitter: Splitter, num_bytes: int, step: int, max_bytes: int, first: int = 0
+    file: io.BufferedReader, splitter: Splitter, num_bytes: int, step: int, max_bytes: int, first: int = 0
 ) -> Iterator[tuple[int, int]]:
     """Ranges of about `step` bytes that cover [first, num_bytes) and begin and end between records."""
     if num_bytes - first <= step:
@@ -213,14 +215,14 @@ def is_compressed(path: str) -> bool:
     return path.lower().endswith(tuple(COMPRESSED))
 
 
-def open_text(path: str) -> tuple[IO[bytes], bool]:
+def open_text(path: str) -> tuple[io.BufferedReader, bool]:
     """A file as UTF-8 or another encoding that holds ASCII, decompressed, and whether it may be cut into ranges.
 
     UTF-16 and UTF-32 (known by their marks) become UTF-8 on the way; a mark of UTF-8 is left to the reader. Reading a
     damaged compressed file raises OSError or EOFError where the damage lies.
     """
-    file: IO[bytes] = io.BufferedReader(_plain(path), BLOCK_BYTES)
-    head = file.peek(4)  # type: ignore[attr-defined]
+    file = io.BufferedReader(_plain(path), BLOCK_BYTES)
+    head = file.peek(4)
     for mark, name in _WIDE_MARKS.items():
         if head.startswith(mark):
             file.read(len(mark))
@@ -238,7 +240,29 @@ def _plain(path: str) -> Any:
     file = open_uri(path)
     if not codec:
         return file
-    return lzma.open(file) if codec == "xz" else pa.CompressedInputStream(pa.PythonFile(file, "r"), codec)
+    return _Pieces(lzma.open(file) if codec == "xz" else pa.CompressedInputStream(pa.PythonFile(file, "r"), codec))
+
+
+class _Pieces(io.RawIOBase):
+    """A decompressed file, given out in small pieces."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, target: Any) -> int:
+        """Fill the beginning of `target`."""
+        piece = self._file.read(min(len(target), _PIECE_BYTES))
+        target[: len(piece)] = piece
+        return len(piece)
+
+    def close(self) -> None:
+        """Close the file beneath too."""
+        self._file.close()
+        super().close()
 
 
 class _Recoded(io.RawIOBase):
