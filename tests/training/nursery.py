@@ -36,13 +36,20 @@ class Slow:
         time.sleep(self.pause_sec)
 
 
-def work(out: str, steps: int, call: str = "", number: int = 0, pause_sec: float = 0.0) -> None:
-    """Train a tiny GAN; with `call`, die at the `number`-th use of that system call."""
-    from doubles import tiny_recipe
-
+def work(
+    out: str, steps: int = 0, call: str = "", number: int = 0, pause_sec: float = 0.0, recipe_path: str = ""
+) -> None:
+    """Train a tiny GAN, or what a recipe says; with `call`, die at the `number`-th use of that system call."""
     from motherlode.training.run import train
 
-    recipe = tiny_recipe(Path(out), steps=steps, model=GAN, sample_every=0.1, checkpoint_every=0.1, keep=1)
+    if recipe_path:
+        from motherlode.recipe import Recipe
+
+        recipe = Recipe.load(recipe_path, [f"out={out}"])
+    else:
+        from doubles import tiny_recipe
+
+        recipe = tiny_recipe(Path(out), steps=steps, model=GAN, sample_every=0.1, checkpoint_every=0.1, keep=1)
     if call:
         arm(call, number, out)
     train(recipe, progress=Slow(pause_sec) if pause_sec else None)
@@ -68,12 +75,25 @@ def arm(call: str, number: int, out: str) -> None:
 
 
 class Nursery:
-    """Starts the process, asks it for trainings, ends it."""
+    """Starts the process, asks it for trainings, ends it.
+
+    Args:
+        recipe: what all trainings are to be; None for tiny GANs on made-up data.
+    """
+
+    def __init__(self, recipe: Path | None = None) -> None:
+        self.recipe = recipe
 
     def __enter__(self) -> Self:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        # `tokenizers` has threads of its own, and would not survive a fork with them.
+        single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        environment = {**os.environ, **single}
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, __file__, str(self.recipe or "")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         assert self._read() == "ready"
         return self
@@ -108,20 +128,23 @@ class Nursery:
         return self._process.stdout.readline().strip()
 
 
-def serve() -> None:
+def serve(recipe_path: str) -> None:
     """The other side."""
-    from doubles import install
+    if not recipe_path:
+        from doubles import install
 
-    install()
+        install()
     with TemporaryDirectory() as out:
-        work(out, 2)  # everything that is imported late is imported now; one thread, so a fork is safe
+        work(
+            out, 2, recipe_path=recipe_path
+        )  # everything that is imported late is imported now; one thread, so a fork is safe
     answer("ready")
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                work(**json.loads(line))
+                work(**json.loads(line), recipe_path=recipe_path)
                 code = 0
             finally:
                 os._exit(code)
@@ -136,4 +159,4 @@ def answer(value: object) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])

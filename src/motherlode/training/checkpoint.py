@@ -213,7 +213,7 @@ def publish(run: Path, best: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Delete what a killed process left half-written in a run's folder; call it under the run's lock."""
-    for place in (folder, folder / "checkpoints", folder / "samples"):
+    for place in (folder, folder / "checkpoints", folder / "samples", folder / "tokenizer"):
         for path in place.glob(".*.tmp"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
