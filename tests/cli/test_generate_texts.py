@@ -74,7 +74,7 @@ def test_prompts_come_from_a_file_and_options_from_the_line(lode: Lode, stories:
 def test_gaps_are_filled(lode: Lode, made: Path) -> None:
     result = lode("generate", made / "gaps", "-p", "The [MASK*3] runs.", "--stream")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("The ")
+    assert result.stdout.startswith("The")
     assert result.stdout.endswith(" runs.\n")
     assert "MASK" not in result.stdout
 

@@ -66,7 +66,7 @@ def test_special_tokens_count_in_templates_and_not_in_prompts(
 def test_gaps(vocabulary: Vocabulary, words: Tokenizer, space: TokenSpace) -> None:
     (found,) = prompted(vocabulary, "The [MASK] runs[MASK*3].", fills=True)
     masks = [space.mask]
-    parts = [ids(words, part) for part in ("The ", " runs", ".")]
+    parts = [ids(words, part) for part in ("The", " runs", ".")]
     assert found.tokens_T.tolist() == [space.bos, *parts[0], *masks, *parts[1], *masks * 3, *parts[2]]
     assert found.has_gaps
     for literal in ("[MASK*0]", "[mask]", "[MASK*]", "[MASK", "[MASK*" + "9" * 5000 + "]"):

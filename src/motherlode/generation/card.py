@@ -6,6 +6,7 @@ said to be unknown: a card without a report says that nothing was measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -134,9 +135,10 @@ def _licences(dataset: Dataset) -> str:
     """The licences of the training samples, the commonest first, and how many name none."""
     import numpy as np
 
-    names, counts = np.unique(
-        [str(name or "none given") for name in dataset.split("train").column("licence")], return_counts=True
-    )
+    train = dataset.split("train")
+    if "licence" not in train.columns:
+        return "not recorded"
+    names, counts = np.unique([str(name or "none given") for name in train.column("licence")], return_counts=True)
     order = np.argsort(-counts)[:_MOST_LICENCES]
     return "; ".join(f"{names[place]} ({counts[place]:,})" for place in order)
 
@@ -145,6 +147,8 @@ def _cost(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     seen = facts["samples"]
     yield "steps", f"{facts['step']:,} of {facts['total_steps']:,} ({facts['status']})"
     yield "samples seen", f"{seen:,} ({seen / max(facts['train_samples'], 1):.1f} passes over the data)"
+    if facts["spec"].get("tokens"):
+        yield "tokens seen", f"{seen * facts['spec']['shape'][0]:,}"
     yield "operations", f"{facts['flops']:.3g} FLOP, forward and backward, counted"
     yield "time", f"{facts['seconds']:,.0f} s on {facts['device']}, {facts['ranks']} process(es)"
     yield "peak memory", f"{facts['peak_memory_bytes'] / 1e9:.2f} GB"
@@ -162,9 +166,11 @@ def _measures(run: Run) -> str:
     lines = ["| measure | value | interval | extractor | samples | reference |", "|---|---|---|---|---|---|"]
     for name, measure in report.items():
         interval = f"{measure.low:.4g} to {measure.high:.4g} ({measure.level:.0%})"
+        interval = "-" if math.isnan(measure.low) else interval
+        reference = f"{measure.num_reference:,} {measure.reference}" if measure.num_reference else measure.reference
         lines.append(
             f"| {name} | {measure.value:.4g} | {interval} | {measure.extractor or '-'} | {measure.num_samples:,} | "
-            f"{measure.num_reference:,} {measure.reference} |"
+            f"{reference or '-'} |"
         )
     return "\n".join(lines)
 

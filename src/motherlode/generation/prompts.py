@@ -3,7 +3,7 @@
 A prompt is put into its task's template (`generate.template`), and the whole begins with the token that begins every
 document in training. Special tokens that a template spells out, such as `<|user|>`, become those tokens; in a prompt
 they are text like any other, so that nobody's prompt can end its turn. Models that fill masks take prompts with gaps:
-`[MASK]` stands for one token to be guessed and `[MASK*12]` for twelve.
+`[MASK]` stands for one token to be guessed and `[MASK*12]` for twelve, spaces before words included.
 
 Shape legend: T tokens, V vocabulary.
 """
@@ -169,7 +169,8 @@ def _parts(text: str, fills: bool) -> Iterator[tuple[str, int]]:
                 _start_of(text),
                 "leave out [MASK], or use a run that learned to fill masks (`family: bert`)",
             )
-        yield text[place : gap.start()], int(gap[1] or 1)
+        # A word's token begins with the space before it, so the space before a gap is the model's to write.
+        yield text[place : gap.start()].removesuffix(" "), int(gap[1] or 1)
         place = gap.end()
     yield text[place:], 0
 
