@@ -22,7 +22,6 @@ from motherlode.data import containers, spans
 from motherlode.data.containers import broken, full_path, plan_tables
 from motherlode.data.roles import has_no_text, has_paths, may_be_text, text_roles
 from motherlode.data.source import (
-    PARTITION_BYTES,
     PARTITION_ROWS,
     Entry,
     Kind,
@@ -35,6 +34,8 @@ from motherlode.data.source import (
 )
 from motherlode.errors import SourceError
 
+PARTITION_BYTES = 8 << 20
+"""Less than other modalities have: cleaning a megabyte of text takes long, and workers should end together."""
 KINDS: tuple[Kind, ...] = ("folder", "table", "parquet", "arrow", "tar")
 DAMAGE = (OSError, EOFError, ValueError, lzma.LZMAError)
 """What reading a damaged, vanished or mislabelled file raises (Arrow's errors are among the first and third)."""
