@@ -33,7 +33,7 @@ _LEAST_ENTROPY = 3.3
 """Bits a character: words joined by underscores have less, random keys of sixteen characters about 3.7."""
 _ANNOUNCING = ("tel", "phone", "mobile", "cell", "fax", "whatsapp", "电话", "電話", "手机", "手機", "传真", "傳真")
 _EMAIL = re.compile(
-    rb"(?<![\w.%+-])[A-Za-z0-9][\w.%+'-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}"
+    rb"(?<![\w.%+-])[A-Za-z0-9](?:[\w.%+'-]{0,62}\w)?@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}"
     rb"([A-Za-z]{2,24})(?![\w-]|\.[A-Za-z0-9])"
 )
 _RESERVED = re.compile(rb"(?i)(?:@|\.)(?:example(?:\.(?:com|org|net|edu))?|test|invalid|localhost|local|localdomain)$")
@@ -63,7 +63,7 @@ _ISSUERS = re.compile(
     rb"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|(?:5[1-5]|2[2-7])[0-9]{14}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}"
     rb"|35[0-9]{14}|6(?:011|5[0-9]{2}|4[4-9][0-9]|2[0-9]{2})[0-9]{12,15}"
 )
-_IPV4 = re.compile(rb"(?<![\w.+:/-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w+-]|\.[0-9])")
+_IPV4 = re.compile(rb"(?<![\w.+-])(?<!(?<!/)/)(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w+-]|\.[0-9])")
 _IPV6 = re.compile(rb"(?<![\w.:])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:.]{2,40}(?![\w:])")
 _VERSION = re.compile(rb"(?i)(?:version|release|section|chapter|revision|rev\.?|ver\.?|v\.?|sec\.?|\xc2\xa7)\s?$")
 _PRIVATE_KEY = re.compile(
@@ -150,9 +150,8 @@ def _look(text: bytes, low: int, high: int, kinds: int, first: int, end: int) ->
         for pattern in (_IPV4, _IPV6):
             yield from (found for match in pattern.finditer(text, low, stop) for found in _address(text, match, first))
     if kinds & scan.KEY:
-        match = _KEY.match(text, low, min(end, high + _LONGEST))
-        if match:
-            yield Find(*match.span(), "key")
+        keys = _KEY.finditer(text, low, min(end, high + _LONGEST))
+        yield from (Find(*match.span(), "key") for match in keys)
         settings = _SETTING.finditer(text, max(first, low - _MARGIN), stop)
         yield from (Find(*match.span(1), "key") for match in settings if is_random(match[1]))
     if kinds & scan.URL:

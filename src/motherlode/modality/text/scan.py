@@ -121,9 +121,9 @@ def _at_digit(
         low, done[1] = _stretch(buffer, place, first, end, classes, _TOKEN, LONGEST_TOKEN)
         if done[1] - low >= _LEAST_TOKEN and _is_key(buffer, low, done[1], first):
             num = _add(found_K4, num, document, low, done[1], KEY)
-        if _is_ipv6(buffer, place, first, end, classes):
-            high = _stretch(buffer, place, first, end, classes, _HEX, LONGEST_NUMBER)[1]
-            num = _add(found_K4, num, document, place, high, IP)
+    if _is_ipv6(buffer, place, first, end, classes):
+        high = _stretch(buffer, place, first, end, classes, _HEX, LONGEST_NUMBER)[1]
+        num = _add(found_K4, num, document, place, high, IP)
     return num
 
 
@@ -146,7 +146,7 @@ def _add(found_K4: NDArray[np.int64], num: int, document: int, low: int, high: i
 
 @compiled
 def _is_word(byte: int) -> bool:
-    return 48 <= byte <= 57 or 97 <= (byte | 32) <= 122 or byte == 95
+    return _is_alphanumeric(byte) or byte == 95
 
 
 @compiled
@@ -213,11 +213,11 @@ def _has_ipv4(buffer: NDArray[np.uint8], low: int, high: int) -> bool:
         is_part = 1 <= size <= 3 and value <= 255
         if is_part:
             parts, largest = parts + 1, max(largest, value)
+        if parts >= 4 and largest >= _LEAST_OCTET:
+            return True
         if byte == _DOT and is_part:
             value, size = 0, 0
             continue
-        if parts == 4 and is_part and largest >= _LEAST_OCTET:
-            return True
         value = size = parts = largest = 0
     return False
 
@@ -247,23 +247,12 @@ def _is_announced(buffer: NDArray[np.uint8], low: int, first: int, words: NDArra
 
 @compiled
 def _is_key(buffer: NDArray[np.uint8], low: int, high: int, first: int) -> bool:
-    """Whether a long token has the beginning of a known kind of key, or something is set to it: = or : before it."""
-    a, b, c = buffer[low], buffer[low + 1], buffer[low + 2]
-    if a == 65:
-        return b == 75 or b == 83 or b == 66 or b == 67 or b == 73  # AKIA, ASIA, ABIA, ACCA, AIza
-    if a == 103 and (b == 104 or b == 105 or b == 108):  # ghp_, github_pat_, glpat-
-        return True
-    if (a == 101 and b == 121 and c == 74) or (a == 120 and b == 111 and c == 120):  # eyJ, xox
-        return True
-    if (a == 115 or a == 114 or a == 112) and b == 107:  # sk-, sk_, rk_, pk_
-        return True
-    if (a == 104 and b == 102) or (a == 112 and b == 121) or (a == 110 and b == 112) or (a == 83 and b == 71):
-        return True  # hf_, pypi-, npm_, SG.
-    equals = low
-    while equals < high and buffer[equals] != 61:
-        equals += 1
-    if equals + _LEAST_TOKEN < high:
-        return True
+    """Whether a run of token characters holds the beginning of a known kind of key, or something is set to it."""
+    for k in range(low, high - _LEAST_TOKEN + 1):
+        if (k == low or not _is_alphanumeric(buffer[k - 1])) and _begins_key(buffer[k], buffer[k + 1], buffer[k + 2]):
+            return True
+        if buffer[k] == 61:
+            return True
     place = low - 1
     while place >= first and place > low - 6:
         byte = buffer[place]
@@ -273,6 +262,24 @@ def _is_key(buffer: NDArray[np.uint8], low: int, high: int, first: int) -> bool:
             break
         place -= 1
     return False
+
+
+@compiled
+def _is_alphanumeric(byte: int) -> bool:
+    return 48 <= byte <= 57 or 97 <= (byte | 32) <= 122
+
+
+@compiled
+def _begins_key(a: int, b: int, c: int) -> bool:
+    if a == 65:
+        return b == 75 or b == 83 or b == 66 or b == 67 or b == 73  # AKIA, ASIA, ABIA, ACCA, AIza
+    if a == 103:
+        return b == 104 or b == 105 or b == 108  # ghp_, github_pat_, glpat-
+    if b == 107:
+        return a == 115 or a == 114 or a == 112  # sk-, sk_, rk_, pk_
+    if a == 104 or a == 112 or a == 110 or a == 83:
+        return b == 102 or b == 121 or b == 112 or b == 71  # hf_, pypi-, npm_, SG.
+    return (a == 101 and b == 121 and c == 74) or (a == 120 and b == 111 and c == 120)  # eyJ, xox
 
 
 @compiled
