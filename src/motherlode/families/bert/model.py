@@ -36,6 +36,7 @@ from motherlode.recipe import GenerateOptions, Strict
 
 _SAMPLE_BATCH = 64
 _DRAWS = 4
+_LEAST_LOCAL_TOKENS = 8
 
 
 class Bert(Family):
@@ -53,6 +54,13 @@ class Bert(Family):
     fills: ClassVar[bool] = True
     loss_name: ClassVar[str] = "nats per token"
     makes_tokens: ClassVar[bool] = True
+    # At higher rates a small model writes token frequencies into its residual stream first, and stays there.
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "batch": 16,
+        "optimizer": {"name": "adamw", "lr": 1e-3, "betas": (0.9, 0.95)},
+        "schedule": {"name": "wsd", "warmup": 0.05, "decay": 0.4},
+        "clip": 1.0,
+    }
 
     def __init__(self, network: Any, options: BertOptions, space: TokenSpace, length: int, seed: int) -> None:
         super().__init__()
@@ -80,7 +88,8 @@ class Bert(Family):
             network = modernbert.read(Path(options.start), spec.tokens, length)
         else:
             frame = frame_of(options.size, options.width, options.depth, options.heads)
-            reach = options.local_tokens, options.global_every
+            # ModernBERT's own share, 128 of 1,024: a wide local window in a short one is no local window at all.
+            reach = options.local_tokens or max(_LEAST_LOCAL_TOKENS, length // 8), options.global_every
             network = modernbert.build(frame, spec.tokens, length, seed, reach)
         return cls(network, options, spec.tokens, length, seed)
 

@@ -20,7 +20,9 @@ class Options(Strict):
     width: int | None = Field(None, ge=8, description="features of a token, instead of the size's own")
     depth: int | None = Field(None, ge=1, description="blocks, instead of the size's own")
     heads: int | None = Field(None, ge=1, description="attention heads, instead of the size's own")
-    local_tokens: int = Field(128, ge=2, description="how far, in both directions together, local blocks look")
+    local_tokens: int | None = Field(
+        None, ge=2, description="how far, in both directions together, local blocks look; default: 1/8 of a window"
+    )
     global_every: int = Field(3, ge=1, description="one block in so many, the first among them, looks at everything")
     mask_rate: Rate | Literal["uniform"] = Field(
         0.3, description="share of tokens hidden; uniform: any share, weighted to bound the likelihood (diffusion)"
