@@ -71,6 +71,15 @@ def test_prompts_come_from_a_file_and_options_from_the_line(lode: Lode, stories:
     assert Run.open(stories).recipe.generate.max_tokens == 10
 
 
+def test_texts_that_the_window_cuts_are_counted(lode: Lode, run: Path) -> None:
+    result = lode(
+        "generate", run, "--num", 3, "--set", "generate.max_tokens=200", "--set", "generate.steps=2", "--stream"
+    )
+    assert result.exit_code == 0, result.output
+    assert "of 3 texts end where the model's window of 64 tokens is full" in result.stderr
+    assert "window" not in lode("generate", run, "--num", 3, "--stream").stderr
+
+
 def test_gaps_are_filled(lode: Lode, made: Path) -> None:
     result = lode("generate", made / "gaps", "-p", "The [MASK*3] runs.", "--stream")
     assert result.exit_code == 0, result.output

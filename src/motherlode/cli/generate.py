@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,16 +110,21 @@ def _write_texts(
     target = out or (None if stream else _default_out(author.run, seed))
     if target is not None:
         made = tokens.save(made, num, target, author.facts(seed))
-    if stream:
-        for _ in made:
-            pass
-    else:
-        first: list[str] = []
-        with Bar("writing", num, "texts") as bar:
-            for text in made:
+    first: list[str] = []
+    num_cut = 0
+    with nullcontext() if stream else Bar("writing", num, "texts") as bar:
+        for text in made:
+            num_cut += text.ended == "window"
+            if bar is not None:
                 first += [text.text] * (len(first) < _SHOWN_TEXTS)
                 bar.advance(1)
+    if not stream:
         typer.echo(visible(_RULE.join(first)))
+    if num_cut:
+        console.warn(
+            f"{num_cut} of {num} texts end where the model's window of {author.window} tokens is full: "
+            "longer ones need a larger data.length in training"
+        )
     if target is not None:
         console.done(f"{num} texts in {target}: where they came from is in {target / sampling.INDEX}")
 
