@@ -11,8 +11,8 @@ import pytest
 import motherlode as ml
 
 NAMES = {
-    "Dataset", "Law", "Plan", "Recipe", "Report", "Run", "Study", "__version__", "estimate", "evaluate", "export", "fit_law",
-    "generate", "measures", "plan", "prepare", "study", "train",
+    "Dataset", "Law", "Plan", "Recipe", "Report", "Run", "Study", "__version__", "estimate", "evaluate", "export",
+    "fit_law", "generate", "measures", "plan", "prepare", "study", "train",
 }  # fmt: skip
 FIRST_PARAMETERS = {
     "estimate": ["recipe"],

@@ -45,10 +45,10 @@ def _slot(slots: NDArray[np.int64], state: int, token: int) -> int:
     key = (state << 32) | token
     mask = len(slots) - 1
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
-    place = np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(mask))
+    place: Any = np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(mask))
     while slots[place, KEY] != -1 and slots[place, KEY] != key:
         place = (place + 1) & mask
-    return place
+    return int(place)
 
 
 @compiled
@@ -87,7 +87,7 @@ def build(
     states[0, LENGTH] = 0
     num_states, num_edges, last = 1, 0, 0
     for step in range(len(tokens_T)):
-        token = np.int64(tokens_T[step])
+        token: Any = np.int64(tokens_T[step])
         fresh = num_states
         num_states += 1
         states[fresh, LENGTH] = states[last, LENGTH] + 1
@@ -106,9 +106,9 @@ def build(
                 num_states += 1
                 states[clone, LENGTH] = states[state, LENGTH] + 1
                 states[clone, LINK] = states[reached, LINK]
-                edge = states[reached, EDGE]
+                edge: Any = states[reached, EDGE]
                 while edge != -1:
-                    copied = np.int64(edges[edge, TOKEN])
+                    copied: Any = np.int64(edges[edge, TOKEN])
                     target = slots[_slot(slots, reached, copied), TARGET]
                     num_edges = _connect(states, edges, slots, num_edges, clone, copied, target)
                     edge = np.int64(edges[edge, NEXT])
@@ -144,7 +144,7 @@ def stream(
         slots: of the automaton.
     """
     for step in range(len(piece_L)):
-        token = np.int64(piece_L[step])
+        token: Any = np.int64(piece_L[step])
         if token == boundary:
             state, length = 0, 0
             continue

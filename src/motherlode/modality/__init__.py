@@ -162,7 +162,7 @@ class Modality(Protocol):
     def without_lines(
         self, buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64], unwanted_L: NDArray[np.uint64]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The samples without the lines of some hashes (ascending), and where each begins; only where they are texts."""
+        """The samples without lines of these hashes (ascending), and where each begins; only where they are texts."""
         ...
 
     def find_lines(

@@ -135,9 +135,7 @@ class ImageModality:
 
         return augment(samples, policy, strength, rng)
 
-    def preview(
-        self, samples: torch.Tensor, path: Path, *, columns: int = 0, spec: SampleSpec | None = None
-    ) -> Path:
+    def preview(self, samples: torch.Tensor, path: Path, *, columns: int = 0, spec: SampleSpec | None = None) -> Path:
         """A grid PNG."""
         from motherlode.modality.image.preview import grid
 

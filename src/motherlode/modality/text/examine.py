@@ -138,12 +138,12 @@ def _brought_together(
     buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64], changes_NC: NDArray[np.int64], repair: bool
 ) -> NDArray[np.bool_]:
     """Documents in which, without what was removed, characters stand together that compose or look like mojibake."""
-    removed_N = (changes_NC[:, [kernels.CONTROL_CHARACTERS, kernels.ZERO_WIDTH]] > 0).any(axis=1)
+    removed_N: Any = (changes_NC[:, [kernels.CONTROL_CHARACTERS, kernels.ZERO_WIDTH]] > 0).any(axis=1)
     places = np.flatnonzero(removed_N)
     found_NF = normal.survey(*normal.join([buffer[offsets_N[i] : offsets_N[i + 1]].tobytes() for i in places]))
     wanted = [kernels.UNCOMPOSED, *([kernels.MOJIBAKE] if repair else [])]
     removed_N[places] = (found_NF[:, wanted] > 0).any(axis=1)
-    return removed_N
+    return np.asarray(removed_N, np.bool_)
 
 
 def _mask(

@@ -59,8 +59,8 @@ def attend(
         scaling: of the scores; default 1 / sqrt(D).
         others: passed on to transformers.
     """
-    explicit = attention_mask is not None and query_BHTD.device.type == "cpu" and torch.is_grad_enabled()
-    if not explicit or dropout or query_BHTD.shape[1] != key_BHSD.shape[1]:
+    explicit = query_BHTD.device.type == "cpu" and torch.is_grad_enabled() and not dropout
+    if attention_mask is None or not explicit or query_BHTD.shape[1] != key_BHSD.shape[1]:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         found: tuple[Tensor, None] = sdpa_attention_forward(
