@@ -169,3 +169,96 @@ def test_muon_learns_a_linear_map_faster_than_sgd() -> None:
         return float((inputs @ (weight.detach() - target)).square().mean())
 
     assert loss_after("muon", 0.3) < loss_after("sgd", 0.05)
+
+
+class Talker(nn.Module):
+    """A table, a matrix, a gain and a head, told apart as transformers' models tell them."""
+
+    def __init__(self, *, tied: bool = False) -> None:
+        super().__init__()
+        self.table = nn.Embedding(7, 4)
+        self.gain = nn.Parameter(torch.ones(4))
+        self.matrix = nn.Linear(4, 4, bias=False)
+        self.head = nn.Linear(4, 7, bias=False)
+        if tied:
+            self.head.weight = self.table.weight
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.head
+
+
+def test_roles_come_from_the_modules() -> None:
+    assert roles_of(Talker()) == {"table.weight": "embedding", "head.weight": "head"}
+    assert roles_of(nn.Sequential(Talker(tied=True))) == {"0.table.weight": "embedding"}
+    assert roles_of(nn.Linear(2, 2)) == {}
+
+
+def moved(options: OptimizerOptions) -> dict[str, float]:
+    """How far each parameter moves in one step from gradients of one, in learning rates: AdamW's first step is 1."""
+    model = Talker()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    TurnOptimizer(dict(model.named_parameters()), options, roles_of(model)).step(1.0)
+    return {
+        name: float((before[name] - parameter.detach()).abs().max()) / options.lr
+        for name, parameter in model.named_parameters()
+    }
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_each_role_has_its_rate(name: str) -> None:
+    rates = {"embedding": 10.0, "head": 0.5, "vector": 0.0}
+    options = OptimizerOptions.model_validate({"name": name, "lr": 1e-3, "rates": rates})
+    found = moved(options)
+    assert found["table.weight"] == pytest.approx(10.0, rel=1e-3)
+    assert found["head.weight"] == pytest.approx(0.5, rel=1e-3)
+    assert found["gain"] == 0.0
+    # A constant 4 x 4 matrix of rank one, made orthogonal, has entries of 1/4: times 0.2 sqrt(4) for Muon.
+    assert found["matrix.weight"] == pytest.approx(1.0 if name == "adamw" else 0.1, rel=0.13)
+
+
+def test_rates_of_tables_and_heads_follow_the_width() -> None:
+    found = moved(OptimizerOptions(name="muon", lr=1e-3, rates={"head": 0.5}, width=64))
+    assert found["table.weight"] == pytest.approx(4.0, rel=1e-3)
+    assert found["head.weight"] == pytest.approx(2.0, rel=1e-3)
+    assert found["gain"] == pytest.approx(1.0, rel=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "norm"), [((8, 32), 1.0), ((32, 8), 2.0), ((16, 16), 1.0)])
+def test_a_spectral_update_has_the_norm_its_rule_states(shape: tuple[int, int], norm: float) -> None:
+    weight = nn.Parameter(torch.zeros(shape))
+    weight.grad = torch.randn(shape, generator=torch_generator(0, "gradient"))
+    TurnOptimizer({"w": weight}, OptimizerOptions(name="muon", lr=0.1, momentum=0.0, scale="spectral")).step(1.0)
+    assert float(torch.linalg.matrix_norm(weight.detach(), 2)) == pytest.approx(0.1 * norm, rel=0.15)
+
+
+@pytest.mark.parametrize("shape", [(5, 24, 40), (3, 40, 24)])
+def test_several_matrices_at_once_are_each_by_itself(shape: tuple[int, ...]) -> None:
+    matrices = torch.randn(shape, generator=torch_generator(0, "stack"))
+    matrices[1] *= 1e3
+    alone = torch.stack([orthogonalise(matrix) for matrix in matrices])
+    torch.testing.assert_close(orthogonalise(matrices), alone, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(40, 5, 6), (20, 64, 64), (3, 96, 384), (3, 384, 96)])
+def test_rounding_to_bf16_sends_no_singular_value_away(shape: tuple[int, ...]) -> None:
+    matrices = torch.randn(shape, generator=torch_generator(0, "stack"))
+    rough = orthogonalise(matrices, torch.bfloat16)
+    assert rough.dtype == torch.float32
+    values = torch.linalg.svdvals(rough)
+    assert float(values.max()) < 1.2
+    assert float((values.median(1).values - 1).abs().max()) < 0.2
+    exact = orthogonalise(matrices)
+    assert float((rough - exact).norm() / exact.norm()) < 0.2
+
+
+def test_muon_in_bf16_moves_nearly_as_in_float32() -> None:
+    ends = []
+    for precision in (torch.float32, torch.bfloat16):
+        optimizer = TurnOptimizer(parameters(), OptimizerOptions(name="muon", lr=0.05), precision=precision)
+        ends.append(run(optimizer, 0, 6))
+    start = parameters()
+    for name, exact in ends[0].items():
+        change = exact - start[name].detach()
+        assert float((ends[1][name] - exact).norm() / change.norm()) < 0.2

@@ -33,6 +33,14 @@ _ORTHOGONAL_STEPS = (
     (3.3184196573706015, -2.488488024314874, 0.51004894012372),
     (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
 )
+# What bf16 rounds up beyond an interval's end the next polynomial would send away: each step but the last is stretched
+# by 1 %, as its authors do. Without it a 64 x 64 matrix came out with a singular value of 2.8 for 1, smaller ones with
+# hundreds.
+_BF16_STRETCH = 1.01
+_BF16_STEPS = (
+    *((a / _BF16_STRETCH, b / _BF16_STRETCH**3, c / _BF16_STRETCH**5) for a, b, c in _ORTHOGONAL_STEPS[:-1]),
+    _ORTHOGONAL_STEPS[-1],
+)
 Role = Literal["matrix", "vector", "embedding", "head"]
 _ADAMW_UPDATE_RMS = 0.2
 _RMSPROP_SMOOTHING = 0.99
@@ -50,7 +58,7 @@ def orthogonalise(matrix_KMN: Tensor, dtype: torch.dtype = torch.float32) -> Ten
     x_KMN = (matrix_KMN.mT if tall else matrix_KMN).to(dtype)
     x_KMN = x_KMN / (torch.linalg.vector_norm(x_KMN, dim=(-2, -1), keepdim=True) * 1.02 + 1e-7)
     multiply_add = torch.addmm if x_KMN.dim() == 2 else torch.baddbmm
-    for a, b, c in _ORTHOGONAL_STEPS:
+    for a, b, c in _BF16_STEPS if dtype == torch.bfloat16 else _ORTHOGONAL_STEPS:
         gram_KMM = x_KMN @ x_KMN.mT
         polynomial_KMM = multiply_add(gram_KMM, gram_KMM, gram_KMM, beta=b, alpha=c)
         x_KMN = multiply_add(x_KMN, polynomial_KMM, x_KMN, beta=a)

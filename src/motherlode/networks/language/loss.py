@@ -53,7 +53,7 @@ def chunked_cross_entropy(
     else:
         dtype = hidden_NC.dtype
     wanted = torch.is_grad_enabled()
-    loss, surprise_N = _ChunkedCrossEntropy.apply(
+    loss, surprise_N = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden_NC, head_VC, bias_V, targets_N, weights_N, softcap, z_weight, chunk, dtype, wanted
     )
     return loss, surprise_N
@@ -80,7 +80,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         losses, surprises, hidden_grads = [], [], []
         head_grad_VC = torch.zeros_like(head_VC, dtype=torch.float32) if wanted else None
         bias_grad_V = torch.zeros_like(bias_V, dtype=torch.float32) if wanted and bias_V is not None else None
-        parts = (tensor.split(chunk) for tensor in (hidden_NC, targets_N, weights_N))
+        parts = (torch.split(tensor, chunk) for tensor in (hidden_NC, targets_N, weights_N))
         for hidden, targets, weights in zip(*parts):
             hidden = hidden.to(dtype)
             logits_NV = (hidden @ head.T).float()
