@@ -145,8 +145,8 @@ def memory(paths: list[Path], workers: int) -> None:
                         shares = [child.memory_full_info().pss for child in [process, *children]]
                         together = max(together, sum(shares))
                     time.sleep(_LOOK_SEC)
-                if process.returncode:
-                    sys.exit(process.returncode)
+            if process.returncode:
+                print(f"{path.name}: failed; until then", end=" ")
             print(
                 f"{path.name}, {path.stat().st_size / 1e6:,.0f} MB: {first / 1e6:.0f} MB in the first process, "
                 f"{largest / 1e6:.0f} MB in the largest worker, {together / 1e6:.0f} MB in all together "
