@@ -36,8 +36,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _NOT_WESTERN = re.compile(
     r"gb|big5|hz|shift|sjis|euc|cp949|uhc|johab|koi8|cp1251|cp866|ibm8|mac-cyr|iso-?8859-(?:5|7|8)|utf-8"
 )
-_LEAST_FOREIGN = 0.3
-"""Share of Latin letters beyond ASCII above which text was read as Latin-1 and is not: no language has so many."""
+_LEAST_FOREIGN, _LEAST_FOREIGN_BYTES = 0.3, 24
+"""Share and number of Latin letters beyond ASCII from which on text was read as Latin-1 and is not: no language has so
+many, but a few letters prove nothing."""
 
 
 def has_mark(media: bytes) -> bool:
@@ -85,7 +86,8 @@ def redecode(text: str) -> str | None:
     else:
         return None
     visible = media.translate(None, b" \t\r\n")
-    if len(visible) - len(visible.translate(None, bytes(range(128, 256)))) < _LEAST_FOREIGN * len(visible):
+    num_high = len(visible) - len(visible.translate(None, bytes(range(128, 256))))
+    if num_high < max(_LEAST_FOREIGN_BYTES, _LEAST_FOREIGN * len(visible)):
         return None
     # A no-break space of the page itself; no character of East Asian encodings has that byte.
     versions = (media, media.replace(b"\xa0", b" "))
