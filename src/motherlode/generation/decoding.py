@@ -6,6 +6,7 @@ any model of transformers on any device, through the model's own forward.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -45,7 +46,7 @@ def prepared(network: Any, dtype: torch.dtype | None = None) -> Callable[[int], 
 
     Args:
         network: a causal language model of transformers; it is not changed.
-        dtype: of products; None: bf16 where the processor multiplies it, else float32.
+        dtype: of products; None: bf16 where that is faster, else float32.
 
     Returns:
         (number of slots) → a decoder; all of them share the weights and nothing else.
@@ -55,11 +56,13 @@ def prepared(network: Any, dtype: torch.dtype | None = None) -> Callable[[int], 
     from motherlode.generation import lean, plain
 
     window = window_of(network)
-    is_fast = lean.multiplies_bf16() if network.device.type == "cpu" else network.device.type == "cuda"
-    dtype = dtype or (torch.bfloat16 if is_fast else torch.float32)
     if lean.fits(network):
+        dtype = dtype or (torch.bfloat16 if lean.multiplies_bf16() else torch.float32)
         return partial(lean.Lean, lean.Weights(network, window, dtype))
-    return partial(plain.Plain, network, window, dtype)
+    dtype = dtype or (torch.bfloat16 if network.device.type == "cuda" else torch.float32)
+    if network.dtype != dtype:
+        network = copy.deepcopy(network).to(dtype)
+    return partial(plain.Plain, network, window)
 
 
 def window_of(network: Any) -> int:
