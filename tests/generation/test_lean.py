@@ -158,7 +158,7 @@ def test_another_type_of_numbers_leaves_the_network_as_it_is() -> None:
     model = network("llama")
     found = differences(decoding.prepared(model, torch.bfloat16)(3), model, tokens(3, 40))
     assert model.dtype == torch.float32
-    assert 0 < max(found) < 0.3 * expected(model, tokens(3, 40)[0]).std()
+    assert 0 < np.mean(found) < 0.15 * expected(model, tokens(3, 40)[0]).std()
 
 
 def test_the_lean_one_is_taken_where_it_fits(kind: str) -> None:
