@@ -1,8 +1,9 @@
 """Bytes of unknown encoding to text.
 
 Valid UTF-8 never comes here. Marks and NUL patterns tell UTF-16 and UTF-32; uchardet (in resiliparse, Apache-2.0) tells
-the rest from a sample of the lines that are not ASCII. On 640 texts in 17 encodings it was right for 98 %, in 0.2 ms;
-charset-normalizer for 70 %, in 1.6 ms (2 % of Czech in ISO 8859-2, no Chinese with terminal colours in it).
+the rest from a sample of the lines that are not ASCII. On 730 texts in 12 encodings it was right for 99 %, in 0.1-0.4
+ms; charset-normalizer for 79 %, in 0.5-3 ms (2 % of Czech in ISO 8859-2). Neither reads Chinese with terminal colours
+in it, so they are taken out first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compiled inference of py3langid's model: walk its automaton over bytes, add up the weights of what it found.
 
-Eight samples are walked at once, so that eight cache misses overlap: 14 ns a byte became 7 (one alone took 30, before
-the tables lay on huge pages).
+Eight samples are walked at once, so that eight cache misses overlap: 70 ns a byte became 32, and 14 once the tables lay
+on huge pages.
 
 Shape legend: N samples (offsets have N + 1), S states, F features, L languages, H hits of a sample.
 """
