@@ -64,7 +64,7 @@ def generate(
 ) -> Tensor | list[str]:
     """Generate `num` samples; with `out`, also write them as files that say where they came from.
 
-    For more samples than memory holds, use `write`, or iterate over `chunks` (of texts: `tokens.author`).
+    For more samples than memory holds, iterate over `chunks` and `save` them (texts: see `tokens.author`).
 
     Args:
         run: a run or its folder.
