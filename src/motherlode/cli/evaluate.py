@@ -101,7 +101,9 @@ def _compare(report: Report, older: Report) -> None:
 
     rows = []
     for found in report.compare(older):
-        change = f"{found.change.value:+.4g} ({found.change.low:+.4g} to {found.change.high:+.4g})"
+        change = f"{found.change.value:+.4g}"
+        if not math.isnan(found.change.low):
+            change += f" ({found.change.low:+.4g} to {found.change.high:+.4g})"
         rows.append((found.after.label, f"{found.before.value:.4g}", f"{found.after.value:.4g}", change, found.verdict))
     console.table(("measure", "before", "after", "change", "verdict"), rows, title="\nAgainst the older report")
     for error in report.unlike(older).values():

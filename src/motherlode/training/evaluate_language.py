@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from motherlode import registry, storage
 from motherlode.errors import MeasureError
+from motherlode.measures.catalogue import CATALOGUE
 from motherlode.measures.interval import DEFAULT_LEVEL
 from motherlode.measures.language_features import TextExtractor, find_text_extractor
 from motherlode.measures.language_inputs import Model
@@ -39,6 +40,7 @@ _NUM_COPIED = 6
 _SHOWN_CHARACTERS = 1600
 _LEAST_SHOWN_MATCH = 4
 _ITSELF = "self"
+_OF_TEXTS = {"mauve", "variety", "verbatim"}
 
 
 def panel_of_run(
@@ -212,8 +214,8 @@ class Subset:
 def passages(panel: LanguagePanel, taken: dict[str, Measure]) -> dict[str, list[Passage]]:
     """What a report shows: texts as they come, and those that copy most beside what they copy."""
     shown: dict[str, list[Passage]] = {}
-    if panel.samples is None:
-        return shown
+    if panel.samples is None or not {CATALOGUE[name].group for name in taken} & _OF_TEXTS:
+        return shown  # writing texts only to show them may take minutes
     texts = panel.samples.take(panel.sample_rows[:_NUM_SHOWN])
     caption = "Generated: texts as they come, none chosen"
     shown[caption] = [Passage(_short(text) or "(empty)") for text in texts]

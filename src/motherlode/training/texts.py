@@ -9,7 +9,7 @@ Shape legend: N texts, T tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,24 +67,21 @@ class GeneratedTexts:
         self.description = f"texts of {variant or 'the model'}"
         self._family, self._space, self._decode, self._num = family, space, decode, num
         self._seed, self._variant, self._device, self._progress = seed, variant, device, progress
+        self._chunk = lru_cache(maxsize=None)(self._write)
 
     def __len__(self) -> int:
         return self._num
 
-    @cached_property
-    def _written(self) -> list[NDArray[np.int64]]:
-        texts: list[NDArray[np.int64]] = []
-        for chunk in range(-(-self._num // _CHUNK)):
-            rng = torch_generator(self._seed, "evaluate texts", chunk, device=self._device)
-            tokens_BT = self._family.sample(_CHUNK, rng=rng, variant=self._variant).cpu().numpy()
-            texts += [within(row, self._space) for row in tokens_BT]
-            if self._progress:
-                self._progress(min(1.0, len(texts) / self._num))
-        return texts[: self._num]
+    def _write(self, chunk: int) -> list[NDArray[np.int64]]:
+        rng = torch_generator(self._seed, "evaluate texts", chunk, device=self._device)
+        tokens_BT = self._family.sample(_CHUNK, rng=rng, variant=self._variant).cpu().numpy()
+        if self._progress:
+            self._progress(min(1.0, (chunk + 1) * _CHUNK / self._num))
+        return [within(row, self._space) for row in tokens_BT]
 
     def tokens(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Tokens of each text, special ones left out."""
-        return [self._written[row] for row in rows.tolist()]
+        return [self._chunk(row // _CHUNK)[row % _CHUNK] for row in rows.tolist()]
 
     def take(self, rows: NDArray[np.int64]) -> list[str]:
         """The texts."""
