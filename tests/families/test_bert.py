@@ -384,15 +384,3 @@ def test_the_exported_network_is_frozen_and_gives_logits() -> None:
     network = family.sampler()
     assert network(windows()).logits.shape == (4, LENGTH, 64)
     assert not any(parameter.requires_grad for parameter in network.parameters())
-
-
-@pytest.mark.slow
-def test_a_compiled_network_learns_as_an_eager_one(rate: float | str) -> None:
-    losses = {}
-    for compiled in (False, True):
-        family = Setting(compile=compiled).place(stir(tiny(mask_rate=rate)))
-        assert isinstance(family, Bert)
-        losses[compiled] = [
-            float(family.turns(0)[0].loss(batch(windows(seed=number)), rng(number))[0]) for number in range(3)
-        ]
-    assert losses[True] == pytest.approx(losses[False], rel=1e-4)
