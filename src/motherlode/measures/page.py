@@ -188,9 +188,9 @@ def _by_scale(series: dict[str, list[charts.Point]]) -> list[list[str]]:
 def _settings(report: Report) -> dict[str, str]:
     """What all measures were taken with, said once where they agree."""
     settings: dict[str, str] = {}
-    for title, field in (("extractor", "extractor"), ("computed in", "dtype"), ("resize", "resize")):
+    for title, field in (("extractor", "extractor"), ("computed in", "dtype"), ("resize or window", "resize")):
         found = dict.fromkeys(str(getattr(measure, field)) for measure in report.values() if getattr(measure, field))
-        settings[title] = ", ".join(found)
+        settings[title] = " · ".join(found)
     settings["reference"] = next((measure.reference for measure in report.values() if measure.reference), "")
     settings["intervals"] = ", ".join(dict.fromkeys(f"{m.level:.0%}" for m in report.values()))
     for key in ("variant", "checkpoint", "seed", "dataset", "created"):
