@@ -193,5 +193,18 @@ def test_shares_of_clusters_are_no_surer_than_their_clusters() -> None:
     found = clustered_share(hits, np.full(20, 100.0))
     # Twenty documents that are all right or all wrong are worth twenty outcomes, not two thousand.
     assert found.value == 0.25
-    assert 0.28 < found.high - found.low < 0.36
+    assert 0.28 < found.high - found.low < 0.4
     assert clustered_share(np.zeros(20), np.full(20, 100.0)).high > 0.08
+
+
+@pytest.mark.parametrize(("num", "share"), [(15, 0.3), (60, 0.05), (250, 0.02)])
+def test_the_interval_of_a_share_holds_for_documents_that_differ(num: int, share: float) -> None:
+    """Sizes log-normal, and each document's own share drawn from a wide beta distribution: most have none."""
+    held = []
+    for seed in range(400):
+        rng = numpy_generator(seed, "test shares")
+        totals = np.ceil(np.exp(rng.normal(4, 1, num)))
+        hits = rng.binomial(totals.astype(np.int64), rng.beta(3 * share, 3 * (1 - share), num))
+        found = clustered_share(hits, totals)
+        held.append(found.low <= share <= found.high)
+    assert 0.83 <= np.mean(held) <= 1

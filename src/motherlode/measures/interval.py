@@ -91,10 +91,8 @@ def share_interval(hits_N: NDArray[Any], level: float, num: float | None = None)
     method = "Wilson, over samples" if num is None else f"Wilson, {num:.0f} samples' worth"
     num = len(hits_N) if num is None else num
     share = float(np.mean(hits_N))
-    z = normal_quantile(level)
-    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
-    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), level, method)
+    low, high = _wilson(share, float(num), normal_quantile(level))
+    return Interval(share, low, high, level, method)
 
 
 def ratio_interval(tops_N: NDArray[Any], bottoms_N: NDArray[Any], level: float = DEFAULT_LEVEL) -> Interval:
@@ -103,7 +101,7 @@ def ratio_interval(tops_N: NDArray[Any], bottoms_N: NDArray[Any], level: float =
     The jackknife's error, and Student's quantile at Satterthwaite's degrees of freedom (Σ b²)² / Σ b⁴, because a few
     long documents may hold most of the bytes. Where the ratio depends on the length, intervals of level .9 held .89-.90
     of the time for 20 to 1,000 documents of log-normal length (σ = 2); the plain delta method held .53-.83. Lengths
-    without a variance that the ratio depends on (Pareto, α = 1.2) defeat every method tried: .73-.81.
+    without a variance that the ratio depends on (Pareto, α = 1.2) defeat every method tried: .73-.80.
 
     Args:
         tops_N: numbers, one a cluster.
@@ -114,11 +112,15 @@ def ratio_interval(tops_N: NDArray[Any], bottoms_N: NDArray[Any], level: float =
     num = len(pulls_N)
     if num < 2:
         return Interval(ratio, math.nan, math.nan, level, "none: one document")
-    squares_N = np.square(np.asarray(bottoms_N, np.float64))
-    freedom = max(1.0, float(squares_N.sum()) ** 2 / float(np.square(squares_N).sum()))
     error = math.sqrt((num - 1) / num * float(np.square(pulls_N).sum())) / num
-    method = "jackknife over documents"
-    return around(ratio, error, level, method, num_groups=min(freedom, num - 1.0) + 1.0)
+    return around(ratio, error, level, "jackknife over documents", num_groups=_freedom(bottoms_N) + 1)
+
+
+def _freedom(bottoms_N: NDArray[Any]) -> float:
+    """Satterthwaite's degrees of freedom of an error over clusters of these sizes."""
+    squares_N = np.square(np.asarray(bottoms_N, np.float64))
+    freedom = float(squares_N.sum()) ** 2 / float(np.square(squares_N).sum())
+    return max(1.0, min(freedom, len(squares_N) - 1.0))
 
 
 def ratio_pulls(tops_N: NDArray[Any], bottoms_N: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
@@ -133,16 +135,33 @@ def ratio_pulls(tops_N: NDArray[Any], bottoms_N: NDArray[Any]) -> tuple[float, N
 def clustered_share(hits_N: NDArray[Any], totals_N: NDArray[Any], level: float = DEFAULT_LEVEL) -> Interval:
     """A share Σ hits / Σ totals over independent clusters: Wilson's interval for as many outcomes as they are worth.
 
-    Where every cluster agrees (all hits or none), a cluster counts as one outcome: the interval never has zero width.
+    What they are worth is told with one more cluster of mean size, half of it hits, since a few clusters may agree by
+    chance; the quantile is Student's. At level .9 this held .87-.99 of the time for 15 to 250 clusters of log-normal
+    size and shares of .02 to .3 that spread widely between clusters, where Wilson's plain interval held .64-.92. Where
+    all outcomes agree, a cluster counts as one.
 
     Args:
         hits_N: outcomes that hold, one number a cluster.
         totals_N: positive; all outcomes, one number a cluster.
         level: of the interval.
     """
-    share, pulls_N = ratio_pulls(hits_N, totals_N)
-    num = len(pulls_N)
-    variance = (num - 1) / num * float(np.square(pulls_N).sum()) / num**2
-    effective = min(share * (1 - share) / variance, float(np.sum(totals_N))) if variance > 0 else float(num)
-    found = share_interval(np.array([share]), level, num=effective)
-    return Interval(share, found.low, found.high, level, f"Wilson, {effective:.0f} outcomes' worth; over documents")
+    hits_N, totals_N = np.asarray(hits_N, np.float64), np.asarray(totals_N, np.float64)
+    num, share = len(hits_N), float(hits_N.sum() / totals_N.sum())
+    if num < 2:
+        return Interval(share, math.nan, math.nan, level, "none: one document")
+    effective = float(num)
+    if 0 < share < 1:
+        mean = totals_N.mean()
+        wider, pulls_N = ratio_pulls(np.append(hits_N, mean / 2), np.append(totals_N, mean))
+        variance = num / (num + 1) * float(np.square(pulls_N).sum()) / (num + 1) ** 2
+        effective = min(wider * (1 - wider) / variance, float(totals_N.sum()))
+    quantile = around(0.0, 1.0, level, "", num_groups=_freedom(totals_N) + 1).high
+    low, high = _wilson(share, effective, quantile)
+    return Interval(share, low, high, level, f"Wilson, {effective:.0f} outcomes' worth; over documents")
+
+
+def _wilson(share: float, num: float, z: float) -> tuple[float, float]:
+    """Ends of Wilson's interval (1927) of a share of `num` outcomes."""
+    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
+    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -5,7 +5,7 @@ overlapping windows: each next one scores `stride` further tokens and sees windo
 gives more context and costs window / stride passes.
 
 Short documents share a row, each beginning with its `bos`; what is left over is filled with `bos`. So rows are dense
-(97 % targets and context on documents of 40-2,000 tokens at window 256) and always of one shape, and a model needs
+(99 % full on documents of 40-2,000 tokens at window 256) and always of one shape, and a model needs
 no padding mask: it attends to nothing across a `bos`, which is how packed data trained it. The price is that a model
 which does attend across documents is scored wrongly; the tests of each family hold that it does not.
 
