@@ -231,6 +231,27 @@ def test_memory_stays_flat(gpt_run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     assert most <= 2
 
 
+def test_a_cache_that_would_be_too_large_holds_fewer_texts(gpt_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from motherlode.generation.decoding import bytes_of_place
+
+    asked = []
+    real = tokens.Writer
+
+    def counted(decoder: Any, num_slots: int, *rest: Any) -> Any:
+        asked.append(num_slots)
+        return real(decoder, num_slots, *rest)
+
+    monkeypatch.setattr(tokens, "Writer", counted)
+    size = bytes_of_place(gpt_run.load().network)
+    assert size == 2 * 2 * 2 * 32
+    found = []
+    for room in (1 << 30, 3 * size * WINDOW, 1):
+        monkeypatch.setattr(tokens, "CACHE_BYTES", room)
+        found.append(ml.generate(gpt_run, 7, prompt="a", options=GenerateOptions(max_tokens=100)))
+    assert asked == [7, 3, 1]
+    assert found[0] == found[1] == found[2]
+
+
 def test_threads_do_not_change_texts(gpt_run: Run) -> None:
     before = torch.get_num_threads()
     found = []

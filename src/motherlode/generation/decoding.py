@@ -68,3 +68,11 @@ def prepared(network: Any, dtype: torch.dtype | None = None) -> Callable[[int], 
 def window_of(network: Any) -> int:
     """The most tokens that a text may have, its first included."""
     return int(network.config.max_position_embeddings)
+
+
+def bytes_of_place(network: Any) -> int:
+    """What one token of one text takes in the cache, in bf16: keys and values of every layer."""
+    config = network.config
+    num_groups = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * 2 * config.num_hidden_layers * num_groups * size)
