@@ -156,6 +156,7 @@ class GenerateOptions(Strict):
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="a text ends where one of these would begin"
     )
+    valid_utf8: bool = Field(True, description="draw only tokens that go on with whole characters, never broken bytes")
     template: str = Field(
         "", description="what a prompt becomes: a name out of `templates`, or a text that holds {prompt}"
     )

@@ -23,7 +23,8 @@ def drawn(logits: Any, uniforms: Any, seen: Any = None, allowed: Any = None, **o
     chosen = {**PLAIN, **options}
     seen = np.zeros((1, len(logits)), bool) if seen is None else seen
     allowed = np.ones(len(logits), bool) if allowed is None else allowed
-    draw(rows, np.asarray(uniforms, np.float64), *chosen.values(), seen, np.zeros(num, np.int64), allowed, out)
+    none = np.zeros(num, np.int64)
+    draw(rows, np.asarray(uniforms, np.float64), *chosen.values(), seen, none, allowed[None], none, out)
     return out
 
 
@@ -119,6 +120,15 @@ def test_what_is_not_allowed_is_never_drawn() -> None:
     one = np.zeros(VOCABULARY, bool)
     one[17] = True
     assert set(drawn(logits, rng.random(50), allowed=one, top_k=3, top_p=0.5)) == {17}
+
+
+def test_each_row_has_the_tokens_of_its_state() -> None:
+    allowed = np.eye(3, 50, dtype=bool)
+    out = np.full(6, -1)
+    states = np.array([2, 0, 1, 1, 2, 0])
+    rows = np.random.default_rng(6).standard_normal((6, 50)).astype(np.float32)
+    draw(rows, np.full(6, 0.7), *PLAIN.values(), np.zeros((1, 50), bool), np.zeros(6, np.int64), allowed, states, out)
+    assert np.array_equal(out, states)
 
 
 def test_extreme_logits_and_temperatures() -> None:

@@ -122,7 +122,9 @@ def test_a_greedy_recipe_exports_too(space: TokenSpace, tmp_path: Path, monkeypa
     from transformers import AutoModelForCausalLM
 
     monkeypatch.setattr("motherlode.generation.lean.multiplies_bf16", lambda: False)
-    run = text_run(tmp_path / "run", space, {"temperature": 0, "repetition_penalty": 1.2, "max_tokens": 9})
+    run = text_run(
+        tmp_path / "run", space, {"temperature": 0, "repetition_penalty": 1.2, "max_tokens": 9, "valid_utf8": False}
+    )
     model = AutoModelForCausalLM.from_pretrained(export(run))
     prompt = torch.tensor([[space.bos, 65, 66]])
     theirs = model.generate(prompt, suppress_tokens=[*model.generation_config.suppress_tokens, *range(400, 448)])

@@ -107,7 +107,7 @@ def test_greedy_texts_are_those_of_transformers(network: Any, vocabulary: Vocabu
     for number, prompt in enumerate(prompts(vocabulary)):
         made = Writer(
             prepared(network, torch.float32)(1), 1, WINDOW, vocabulary,
-            GenerateOptions(temperature=0, max_tokens=25, repetition_penalty=1.1), 0,
+            GenerateOptions(temperature=0, max_tokens=25, repetition_penalty=1.1, valid_utf8=False), 0,
         )  # fmt: skip
         text, num_tokens, ended = joined(list(made.write([(number, prompt)])))[number]
         ids = torch.from_numpy(prompt.tokens_T)[None]
@@ -176,6 +176,24 @@ def test_why_texts_end(vocabulary: Vocabulary) -> None:
     assert len(made.texts[0]) == WINDOW - 1
     for name in ("<|end|>", "<|user|>"):
         assert scripted(vocabulary, [65, vocabulary.specials[name], 66])[0][1:] == (1, "end")
+
+
+def test_texts_are_valid_whatever_the_model_says(network: Any, vocabulary: Vocabulary) -> None:
+    requests = [(number, prompt) for number, prompt in enumerate(prompts(vocabulary) * 8)]
+    found = joined(list(writer(network, vocabulary, 9, max_tokens=40).write(requests)))
+    assert len(found) == 40
+    assert not any("\ufffd" in text for text, _, _ in found.values())
+    loose = joined(list(writer(network, vocabulary, 9, max_tokens=40, valid_utf8=False).write(requests)))
+    assert any("\ufffd" in text for text, _, _ in loose.values())
+
+
+def test_a_text_does_not_end_inside_a_character(vocabulary: Vocabulary) -> None:
+    byte_ids = {text: number for number, text in enumerate(vocabulary.tokenizer.token_bytes) if len(text) == 1}
+    half = [byte_ids[bytes([byte])] for byte in "春".encode()[:2]]
+    text, num_tokens, ended = scripted(vocabulary, half, max_tokens=3)[0]
+    assert (num_tokens, ended) == (3, "max_tokens")
+    assert len(text) == 2
+    assert scripted(vocabulary, half, valid_utf8=False)[0] == ("a", 2, "end")
 
 
 def test_a_text_cut_inside_a_character_shows_whole_ones(vocabulary: Vocabulary) -> None:

@@ -8,7 +8,7 @@ expected linear time instead of a sort: 27 µs a row of 8192 without filters, 76
 The filters are those of transformers in its order: repetition penalty (Keskar et al. 2019, CTRL, section 4.1),
 temperature, top-k (Fan et al. 2018), top-p (Holtzman et al. 2020), min-p (Nguyen et al. 2024).
 
-Shape legend: R rows, S slots, V vocabulary.
+Shape legend: R rows, S slots, A states of a text, V vocabulary.
 """
 
 # In compiled code NumPy's scalars and Python's numbers are one thing; mypy tells them apart.
@@ -40,13 +40,14 @@ def draw(
     penalty: float,
     seen_SV: NDArray[np.bool_],
     slots_R: NDArray[np.int64],
-    allowed_V: NDArray[np.bool_],
+    allowed_AV: NDArray[np.bool_],
+    states_R: NDArray[np.int64],
     drawn_R: NDArray[np.int64],
 ) -> None:
     """Draw a token for each row.
 
     Args:
-        logits_RV: finite; columns beyond V of `allowed_V` are left out.
+        logits_RV: finite; columns beyond V of `allowed_AV` are left out.
         uniforms_R: in [0, 1), one a row.
         temperature: 0 takes the likeliest token, the first of equals.
         top_k: 0 for none.
@@ -55,13 +56,14 @@ def draw(
         penalty: of tokens already seen; 1 for none.
         seen_SV: which tokens the text in each slot holds; read where there is a penalty.
         slots_R: the slot of each row.
-        allowed_V: tokens that may be drawn, one at least.
+        allowed_AV: tokens that may be drawn in each state of a text, one at least.
+        states_R: the state of each row's text.
         drawn_R: where the tokens go.
     """
-    num = allowed_V.shape[0]
+    num = allowed_AV.shape[1]
     weights_V, room_V = np.empty(num), np.empty(num)
     for r in range(logits_RV.shape[0]):
-        best = _scores(logits_RV[r], penalty, seen_SV, slots_R[r], allowed_V, weights_V)
+        best = _scores(logits_RV[r], penalty, seen_SV, slots_R[r], allowed_AV[states_R[r]], weights_V)
         if temperature == 0.0:
             drawn_R[r] = best
             continue

@@ -4,7 +4,7 @@ Every text has its own place in the decoder's cache, its own random numbers, f(s
 end; a text that has ended makes room for the next at once, so that the batch stays full. Which texts share a batch
 changes nothing in any of them.
 
-Shape legend: R texts of this step, S slots, V vocabulary.
+Shape legend: R texts of this step, S slots, A states of a text (where it stands in a character), V vocabulary.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from motherlode.errors import TrainingError
 from motherlode.generation.decoding import Decoder
 from motherlode.generation.prompts import Prompt, Vocabulary
 from motherlode.generation.streaming import TextStream
+from motherlode.generation.utf8 import BETWEEN, REJECT, transitions
 from motherlode.randomness import numpy_generator
 from motherlode.recipe import GenerateOptions
 
@@ -56,6 +57,7 @@ class _Text:
     stream: TextStream
     num_tokens: int = 0
     last: int = -1
+    state: int = BETWEEN
 
     def take(self, token: int, vocabulary: Vocabulary, options: GenerateOptions, window: int) -> Piece:
         """Add a token."""
@@ -98,10 +100,20 @@ class Writer:
     options: GenerateOptions
     seed: int
     _seen_SV: NDArray[np.bool_] = field(init=False)
+    _allowed_AV: NDArray[np.bool_] = field(init=False)
+    _next_AV: NDArray[np.uint8] = field(init=False)
 
     def __post_init__(self) -> None:
         num = self.num_slots if self.options.repetition_penalty != 1.0 else 0
-        self._seen_SV = np.zeros((num, len(self.vocabulary.allowed_V)), np.bool_)
+        allowed_V = self.vocabulary.allowed_V
+        self._seen_SV = np.zeros((num, len(allowed_V)), np.bool_)
+        self._allowed_AV, self._next_AV = allowed_V[None], np.zeros((1, len(allowed_V)), np.uint8)
+        if self.options.valid_utf8:
+            self._next_AV = transitions(self.vocabulary.tokenizer.token_bytes)
+            self._allowed_AV = (self._next_AV != REJECT) & allowed_V
+            # No text ends inside a character; where a vocabulary cannot go on with one, anything may follow.
+            self._allowed_AV[BETWEEN + 1 :, list(self.vocabulary.ends)] = False
+            self._allowed_AV[~self._allowed_AV.any(1)] = allowed_V
 
     def write(self, requests: Iterable[tuple[int, Prompt]]) -> Iterator[Piece]:
         """Pieces of numbered texts as they come, of different texts in turn; first of each its prompt.
@@ -139,6 +151,7 @@ class Writer:
         logits_RV = self.decoder.feed([text.slot for text in texts], tokens)
         for text, token in zip(texts, self._draw(texts, logits_RV)):
             piece = text.take(int(token), self.vocabulary, self.options, self.window)
+            text.state = int(self._next_AV[text.state, token]) % REJECT
             if len(self._seen_SV):
                 self._seen_SV[text.slot, int(token)] = True
             if piece.ended is not None:
@@ -166,7 +179,8 @@ class Writer:
             options.repetition_penalty,
             self._seen_SV,
             np.array([text.slot for text in texts]),
-            self.vocabulary.allowed_V,
+            self._allowed_AV,
+            np.array([text.state for text in texts]),
             drawn_R,
         )
         return drawn_R
