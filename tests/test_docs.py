@@ -52,6 +52,11 @@ def blocks(page: Path) -> Iterator[tuple[str, str]]:
         yield match[1], match[2]
 
 
+def is_runnable(page: Path) -> bool:
+    """Whether a page has commands or Python; YAML alone is only shown."""
+    return any(language != "yaml" for language, _ in blocks(page))
+
+
 def run_page(page: Path) -> int:
     """Run a page's blocks in the working directory, in order; how many commands and blocks ran."""
     num_run = 0
@@ -137,7 +142,7 @@ def test_the_readme_runs_and_leaves_what_it_promises(stage: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page))], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if is_runnable(page)], ids=lambda page: page.name)
 def test_every_page_runs(stage: Path, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages share the reader's folder, as they do for a reader: in any order, after the README."""
     monkeypatch.chdir(stage)
