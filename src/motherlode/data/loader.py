@@ -62,8 +62,7 @@ class Loader:
         world: int = 1,
         workers: int | None = None,
     ) -> None:
-        if batch < 1 or batch % world:
-            raise DatasetError("ranks must share a batch evenly", f"batch {batch}, {world} ranks", "change the batch")
+        check_batch(batch, world)
         self.dataset, self.spec, self.seed = dataset, spec, seed
         self.batch, self.rank, self.world = batch, rank, world
         self._samples = open_cache(dataset, split, spec, workers=workers)
@@ -84,11 +83,9 @@ class Loader:
         Returns:
             samples uint8 (b, *spec.shape), labels int64 (b,) or None, rows of the split int64 (b,); b = batch / world.
         """
-        share = self.batch // self.world
-        first = index * self.batch + self.rank * share
-        positions = np.arange(first, first + share)
+        positions = positions_of(index, self.batch, self.rank, self.world)
         epochs = positions // len(self._rows)
-        rows = np.empty(share, np.int64)
+        rows = np.empty(len(positions), np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
             rows[here] = self._epoch(int(epoch))[positions[here] - epoch * len(self._rows)]
@@ -107,6 +104,19 @@ class Loader:
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         return numpy_generator(self.seed, "batch order", epoch).permutation(self._rows)
+
+
+def check_batch(batch: int, world: int) -> None:
+    """Raise a `DatasetError` unless `world` ranks share a batch evenly."""
+    if batch < 1 or batch % world:
+        raise DatasetError("ranks must share a batch evenly", f"batch {batch}, {world} ranks", "change the batch")
+
+
+def positions_of(index: int, batch: int, rank: int, world: int) -> NDArray[np.int64]:
+    """Places in the endless stream of samples that a rank takes in batch `index`, int64 (batch / world,)."""
+    share = batch // world
+    first = index * batch + rank * share
+    return np.arange(first, first + share, dtype=np.int64)
 
 
 def open_cache(dataset: Dataset, split: str, spec: SampleSpec, *, workers: int | None = None) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.data.dataset import Dataset
+from motherlode.data.loader import check_batch, positions_of
 from motherlode.data.tokens import Packed, open_packed
 from motherlode.errors import DatasetError
 from motherlode.modality import SampleSpec
@@ -62,8 +63,7 @@ class Sequences:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        if batch < 1 or batch % world:
-            raise DatasetError("ranks must share a batch evenly", f"batch {batch}, {world} ranks", "change the batch")
+        check_batch(batch, world)
         if spec.tokens is None:
             raise DatasetError("sequences need a tokenizer", None, "give the spec its tokens")
         self.dataset, self.spec, self.seed = dataset, spec, seed
@@ -112,15 +112,13 @@ class Sequences:
         Returns:
             tokens int32 (b, T), None, numbers of the windows int64 (b,); b = batch / world.
         """
-        share = self.batch // self.world
-        first = index * self.batch + self.rank * share
-        position_B = np.arange(first, first + share)
+        position_B = positions_of(index, self.batch, self.rank, self.world)
         group_B = self._pattern[position_B % len(self._pattern)]
         rounds, places = np.divmod(position_B, len(self._pattern))
         place_B = rounds * self._before[-1][group_B] + self._before[places, group_B]
-        tokens_BT = np.empty((share, self.spec.shape[0]), np.int32)
-        row_B = np.empty(share, np.int64)
-        for number in range(share):
+        tokens_BT = np.empty((len(position_B), self.spec.shape[0]), np.int32)
+        row_B = np.empty(len(position_B), np.int64)
+        for number in range(len(position_B)):
             group = self._groups[group_B[number]]
             epoch, place = divmod(int(place_B[number]), len(group))
             window = int(self._epoch(int(group_B[number]), epoch)[place])
