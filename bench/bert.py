@@ -24,16 +24,17 @@ import torch
 
 import motherlode as ml
 from motherlode import registry
+from motherlode import tokenizer as tokenizers
 from motherlode.data.dataset import Dataset
 from motherlode.data.tokens import open_packed
 from motherlode.families.bert import Bert, Options
 from motherlode.measures.interval import Interval
 from motherlode.measures.language_likelihood import bits_per_byte, document_nats
 from motherlode.measures.language_masked import bound_nats
-from motherlode.modality import SampleSpec, TokenSpace
-from motherlode.modality.text import tokenizer as tokenizers
+from motherlode.modality import SampleSpec
 from motherlode.randomness import numpy_generator
 from motherlode.recipe import OptimizerOptions, Recipe, TrainOptions, parse
+from motherlode.tokenizer import TokenSpace
 from motherlode.training.assembly import Assembly
 from motherlode.training.loop import Draw, Engine, Feed, Setting
 from motherlode.training.precision import keep_freed_memory

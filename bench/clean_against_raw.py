@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 import motherlode as ml
+from motherlode import tokenizer as tokenizers
 from motherlode.data.dataset import Dataset
 from motherlode.data.tokens import open_packed
 from motherlode.measures.language_likelihood import document_nats
-from motherlode.modality.text import tokenizer as tokenizers
 from motherlode.recipe import Recipe, parse
 
 ARMS = ("raw", "clean")

@@ -25,8 +25,8 @@ import torch
 from motherlode.generation.decoding import prepared
 from motherlode.generation.prompts import Prompt, Vocabulary
 from motherlode.generation.writing import Writer
-from motherlode.modality import TokenSpace
 from motherlode.recipe import GenerateOptions
+from motherlode.tokenizer import TokenSpace
 
 VOCABULARY, PROMPT_TOKENS, WINDOW = 8192, 32, 512
 Side = Callable[[int, int], None]

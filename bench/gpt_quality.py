@@ -3,13 +3,13 @@
     python bench/gpt_quality.py DATASET [--steps 300] [--seeds 0,1,2] [--threads 2] [--eager] [--nanogpt FOLDER]
 
 Same network (6 layers, width 384, unless `--width` and `--depth` say otherwise), same windows, same precision. First
-AdamW's rate is chosen among `--rates` on the first seed; then it trains for `--steps` on every seed with the best one:
-its final held-out loss is the target of that seed. Ours trains with budgets of growing shares of those steps, each a
-whole schedule of its own, until one reaches the target; the share at which the loss equals it is interpolated. Time is
-share x seconds a step, the fastest quarter of the steps of either side, so that neighbours on a shared machine do not
-decide. nanoGPT's train.py runs unchanged but for its seed (its shakespeare recipe without dropout) for as many steps on
-the same tokens; its own validation loss, over random windows that may cross documents, is the target. Everything is
-printed and appended to `--out` as JSON lines.
+AdamW's rate is chosen among `--rates` on the first seed; then it trains for `--steps` on every seed with the best
+one: its final held-out loss is the target of that seed. Ours trains with budgets of growing shares of those steps,
+each a whole schedule of its own, until one reaches the target; the share at which the loss equals it is interpolated.
+Time is share x seconds a step, the fastest quarter of the steps of either side, so that neighbours on a shared
+machine do not decide (`--rates ""` leaves AdamW out). nanoGPT's train.py runs unchanged but for its seed (its
+shakespeare recipe without dropout) for as many steps on the same tokens; its own validation loss, over random windows
+that may cross documents, is the target. Everything is printed and appended to `--out` as JSON lines.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from motherlode.training.precision import keep_freed_memory
 from motherlode.training.schedule import rate_factor
 from motherlode.training.score import find_score
 
-SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 BATCH = 16
 
 
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--rates", default="1e-3,2e-3,4e-3,8e-3")
+    parser.add_argument("--rates", default="1e-3,2e-3,4e-3,8e-3", help="of AdamW; empty: nanoGPT alone")
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--depth", type=int, default=6)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -166,11 +166,13 @@ def main() -> None:
     tried = {
         float(rate): train(asked, f"adamw {rate}", asked.steps, seeds[0], adamw(float(rate)))
         for rate in asked.rates.split(",")
+        if rate
     }
-    best = min(tried, key=lambda rate: tried[rate]["loss"])
+    best = min(tried, key=lambda rate: tried[rate]["loss"], default=0.0)
     for seed in seeds:
-        peer = tried[best] if seed == seeds[0] else train(asked, f"adamw {best}", asked.steps, seed, adamw(best))
-        compare(asked, peer, seed)
+        if best:
+            peer = tried[best] if seed == seeds[0] else train(asked, f"adamw {best}", asked.steps, seed, adamw(best))
+            compare(asked, peer, seed)
         if asked.nanogpt:
             compare(asked, nanogpt(asked, seed), seed)
 

@@ -58,7 +58,8 @@ def batches() -> Iterator[Tensor]:
 def family() -> Any:
     """Our model."""
     from motherlode.families.gpt import Gpt, Options
-    from motherlode.modality import SampleSpec, TokenSpace
+    from motherlode.modality import SampleSpec
+    from motherlode.tokenizer import TokenSpace
 
     space = TokenSpace(VOCABULARY, bos=0, pad=1, mask=2, folder="")
     options = Options(width=WIDTH, depth=DEPTH, heads=HEADS)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from motherlode import storage
+from motherlode import storage, tokenizer
 from motherlode.cli import generate
-from motherlode.modality.text import tokenizer
 from motherlode.training.run import Run
 
 from ..generation.runs import CORPUS, text_run  # noqa: TID252

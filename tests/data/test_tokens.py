@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from motherlode import storage
+from motherlode import tokenizer as tokenizers
 from motherlode.data import tokens
 from motherlode.data.dataset import Dataset
 from motherlode.errors import DatasetError
-from motherlode.modality.text import tokenizer as tokenizers
 from motherlode.recipe import DataOptions
 
 from .texts import prose, write_texts
@@ -101,7 +101,7 @@ def test_a_flipped_bit_is_packed_again(dataset: Dataset) -> None:
 
 
 def test_what_follows_the_model_in_a_tokenizer_does_not_matter(dataset: Dataset, tmp_path: Path) -> None:
-    from motherlode.modality.text.tokenizer_files import tokenizer_files
+    from motherlode.tokenizer_files import tokenizer_files
 
     tokenizer = tokens.find_tokenizer(dataset, options(dataset))
     folder = tmp_path / "copy"

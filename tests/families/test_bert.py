@@ -14,9 +14,10 @@ from motherlode.errors import RecipeError
 from motherlode.families import Batch
 from motherlode.families.bert import FAMILY, Bert, Options
 from motherlode.families.bert.masking import hide_uniform
-from motherlode.modality import SampleSpec, TokenSpace
+from motherlode.modality import SampleSpec
 from motherlode.randomness import torch_generator
 from motherlode.recipe import GenerateOptions, OptimizerOptions, TrainOptions, parse
+from motherlode.tokenizer import TokenSpace
 from motherlode.training import checkpoint
 from motherlode.training.loop import Engine, Setting
 

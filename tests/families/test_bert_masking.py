@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from motherlode.families.bert.masking import choose, even_ratios, hide_fixed, hide_uniform, predictable
-from motherlode.modality import TokenSpace
 from motherlode.randomness import torch_generator
+from motherlode.tokenizer import TokenSpace
 
 SPACE = TokenSpace(vocabulary=40, bos=0, pad=1, mask=2, folder="nowhere")
 

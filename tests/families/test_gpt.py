@@ -11,9 +11,10 @@ from torch import Tensor
 from motherlode.errors import RecipeError
 from motherlode.families import Batch
 from motherlode.families.gpt import FAMILY, Gpt, Options
-from motherlode.modality import SampleSpec, TokenSpace
+from motherlode.modality import SampleSpec
 from motherlode.randomness import torch_generator
 from motherlode.recipe import OptimizerOptions, TrainOptions, parse
+from motherlode.tokenizer import TokenSpace
 from motherlode.training import checkpoint
 from motherlode.training.loop import Engine, Setting
 

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from motherlode.modality import TokenSpace
-from motherlode.modality.text import tokenizer
-from motherlode.modality.text.tokenizer import Tokenizer
+from motherlode import tokenizer
+from motherlode.tokenizer import Tokenizer, TokenSpace
 from motherlode.training.run import Run
 
 from .runs import CORPUS, text_run

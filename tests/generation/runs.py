@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from motherlode import registry, storage
-from motherlode.modality import SampleSpec, TokenSpace
-from motherlode.modality.text.tokenizer_files import tokenizer_files
+from motherlode.modality import SampleSpec
 from motherlode.randomness import torch_generator
 from motherlode.recipe import Recipe, parse
+from motherlode.tokenizer import TokenSpace
+from motherlode.tokenizer_files import tokenizer_files
 from motherlode.training import checkpoint
 from motherlode.training.run import RECIPE, Run
 

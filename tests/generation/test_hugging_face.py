@@ -14,8 +14,7 @@ import motherlode as ml
 from motherlode import storage
 from motherlode.errors import CorruptError, RecipeError, StorageError
 from motherlode.generation.export import export, load
-from motherlode.modality import TokenSpace
-from motherlode.modality.text.tokenizer import Tokenizer
+from motherlode.tokenizer import Tokenizer, TokenSpace
 from motherlode.training.run import Run
 
 from .runs import WINDOW, text_run
@@ -135,7 +134,7 @@ def test_a_greedy_recipe_exports_too(space: TokenSpace, tmp_path: Path, monkeypa
 
 
 def tokenizer_of(space: TokenSpace) -> Tokenizer:
-    from motherlode.modality.text.tokenizer import load as load_tokenizer
+    from motherlode.tokenizer import load as load_tokenizer
 
     return load_tokenizer(space.folder)
 

@@ -10,9 +10,8 @@ import pytest
 
 from motherlode.errors import RecipeError
 from motherlode.generation.prompts import Prompt, Vocabulary, prompts_of, read_prompts
-from motherlode.modality import TokenSpace
-from motherlode.modality.text.tokenizer import Tokenizer
 from motherlode.recipe import GenerateOptions
+from motherlode.tokenizer import Tokenizer, TokenSpace
 
 
 @pytest.fixture(scope="module")

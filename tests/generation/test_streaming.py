@@ -7,7 +7,7 @@ import random
 import pytest
 
 from motherlode.generation.streaming import TextStream
-from motherlode.modality.text.tokenizer import Tokenizer
+from motherlode.tokenizer import Tokenizer
 
 SIGNS = "abc 春眠不觉晓é–🙂👨‍👩‍👧🇨🇳\u0301\n\t{}\x00"
 

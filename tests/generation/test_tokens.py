@@ -16,8 +16,8 @@ from motherlode.errors import CorruptError, RecipeError, StorageError, TrainingE
 from motherlode.generation import tokens
 from motherlode.generation.tokens import Text, author, in_order
 from motherlode.generation.writing import Piece
-from motherlode.modality import TokenSpace
 from motherlode.recipe import GenerateOptions
+from motherlode.tokenizer import TokenSpace
 from motherlode.training.run import Run
 
 from .runs import WINDOW, text_run

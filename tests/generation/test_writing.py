@@ -16,8 +16,8 @@ from motherlode.errors import TrainingError
 from motherlode.generation.decoding import prepared
 from motherlode.generation.prompts import Prompt, Vocabulary, prompts_of
 from motherlode.generation.writing import Piece, Writer
-from motherlode.modality import TokenSpace
 from motherlode.recipe import GenerateOptions
+from motherlode.tokenizer import TokenSpace
 
 from .runs import WINDOW, stirred
 

@@ -25,7 +25,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Hugging Face folder: a small random decoder and a byte-level tokenizer."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    from motherlode.modality.text.tokenizer import LEAST_VOCABULARY, train
+    from motherlode.tokenizer import LEAST_VOCABULARY, train
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     train(["abc"], LEAST_VOCABULARY, folder)

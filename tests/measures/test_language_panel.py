@@ -15,8 +15,8 @@ from motherlode.measures.language_inputs import Model, Search
 from motherlode.measures.language_panel import TAKERS, LanguagePanel
 from motherlode.measures.language_units import numbered, units
 from motherlode.measures.report import Report
-from motherlode.modality import TokenSpace
 from motherlode.randomness import numpy_generator
+from motherlode.tokenizer import TokenSpace
 
 from .language_doubles import BOS, MASK, Mute, Recurrent, Texts, Uniform, draw
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from text_samples import CHINESE, DECLARATION, ENGLISH, POEMS
 
-from motherlode import registry
+from motherlode import registry, tokenizer
 from motherlode.errors import DatasetError, RecipeError
 from motherlode.modality import SampleSpec
-from motherlode.modality.text import MODALITY, preview, shingles, tokenizer
+from motherlode.modality.text import MODALITY, preview, shingles
 from motherlode.modality.text.options import REASONS, Clean
 from motherlode.modality.text.plant import plant
 

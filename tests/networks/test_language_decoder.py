@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from motherlode.errors import RecipeError
-from motherlode.modality import TokenSpace
 from motherlode.networks.language import attention, decoder
 from motherlode.networks.language.sizes import SIZES, Frame, frame_of
 from motherlode.randomness import torch_generator
+from motherlode.tokenizer import TokenSpace
 
 SPACE = TokenSpace(vocabulary=90, bos=0, pad=1, mask=2, folder="nowhere")
 FRAME = Frame(32, 2, 2)

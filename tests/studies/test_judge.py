@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 
 from texts import prose, write_texts
 
-from motherlode.modality.text import tokenizer
+from motherlode import tokenizer
 from motherlode.recipe import parse
 from motherlode.studies.judge import _bytes_per_token
 from motherlode.studies.options import StudyOptions

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from motherlode import tokenizer as tokenizers
 from motherlode.data.dataset import Dataset
 from motherlode.data.tokens import open_packed
 from motherlode.errors import MeasureError, MissingExtraError, SourceError
 from motherlode.measures.report import Report
-from motherlode.modality import TokenSpace
-from motherlode.modality.text import tokenizer as tokenizers
 from motherlode.randomness import numpy_generator
 from motherlode.recipe import Recipe, parse
+from motherlode.tokenizer import TokenSpace
 from motherlode.training import harness
 from motherlode.training.evaluate import evaluate
 from motherlode.training.run import Run, train

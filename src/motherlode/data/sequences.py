@@ -19,12 +19,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode import tokenizer as tokenizers
 from motherlode.data.dataset import Dataset
 from motherlode.data.loader import check_batch, positions_of
 from motherlode.data.tokens import Packed, open_packed
 from motherlode.errors import DatasetError
 from motherlode.modality import SampleSpec
-from motherlode.modality.text import tokenizer as tokenizers
 from motherlode.randomness import numpy_generator
 from motherlode.registry import did_you_mean
 

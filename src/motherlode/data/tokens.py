@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode import storage
+from motherlode import tokenizer as tokenizers
 from motherlode.data.dataset import Dataset, read_shard
 from motherlode.data.loader import cache_home
 from motherlode.data.parts import once
 from motherlode.errors import CorruptError, DatasetError, LockedError
-from motherlode.modality.text import tokenizer as tokenizers
-from motherlode.modality.text.tokenizer import Tokenizer
 from motherlode.randomness import numpy_generator
 from motherlode.recipe import DataOptions
+from motherlode.tokenizer import Tokenizer
 
 TRAINED_ON_BYTES = 32 << 20
 """Text a tokenizer is trained on at most: twice as much changed bytes per token by less than 0.5 %."""

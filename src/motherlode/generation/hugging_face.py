@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from motherlode import storage
 from motherlode.errors import StorageError
 from motherlode.generation.card import About
-from motherlode.modality import TokenSpace
-from motherlode.modality.text.tokenizer_files import tokenizer_files
 from motherlode.recipe import GenerateOptions
+from motherlode.tokenizer import TokenSpace
+from motherlode.tokenizer_files import tokenizer_files
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

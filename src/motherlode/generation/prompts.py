@@ -23,8 +23,7 @@ from motherlode.errors import RecipeError
 from motherlode.recipe import PROMPT, GenerateOptions
 
 if TYPE_CHECKING:
-    from motherlode.modality import TokenSpace
-    from motherlode.modality.text.tokenizer import Tokenizer
+    from motherlode.tokenizer import Tokenizer, TokenSpace
 
 _GAP = re.compile(r"\[MASK(?:\*([1-9][0-9]{0,8}))?\]")
 
@@ -74,7 +73,7 @@ class Vocabulary:
             RecipeError: the tokenizer is not the one that the model was trained with.
             DatasetError: there is no tokenizer in the folder.
         """
-        from motherlode.modality.text.tokenizer import load
+        from motherlode.tokenizer import load
 
         tokenizer = load(space.folder)
         if len(tokenizer) != space.vocabulary or space.vocabulary > num_logits:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.measures.language_windows import Documents
-from motherlode.modality import TokenSpace
+from motherlode.tokenizer import TokenSpace
 
 
 @runtime_checkable

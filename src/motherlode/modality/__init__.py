@@ -18,28 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.recipe import Strict
+from motherlode.tokenizer import TokenSpace
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True)
-class TokenSpace:
-    """The tokens in which a model sees sequences.
-
-    Args:
-        vocabulary: number of token ids, special ones included.
-        bos: begins every document of a packed stream.
-        pad: fills short sequences.
-        mask: stands for a token to be guessed; -1 where the tokenizer has none.
-        folder: where the tokenizer's files lie (`tokenizer.json`).
-    """
-
-    vocabulary: int
-    bos: int
-    pad: int
-    mask: int
-    folder: str
 
 
 @dataclass(frozen=True)

@@ -399,7 +399,7 @@ def content_key(recipe: Recipe, dataset: str, measure: str, heldout: str, num_he
     content["model"] = {"family": recipe.family, **options}
     content["data"]["path"] = dataset
     if "tokenizer" in content["data"]:
-        from motherlode.modality.text import tokenizer
+        from motherlode import tokenizer
 
         content["data"]["tokenizer"] = tokenizer.load(content["data"]["tokenizer"]).digest
     for name in _FREE:

@@ -77,7 +77,7 @@ def heldout_loss(run: Run, heldout: Recipe, num_heldout: int) -> float:
 
 def _bytes_per_token(folder: str, tokens_NT: Any) -> float:
     """Bytes of text that a token stands for, on average over these; special tokens stand for none."""
-    from motherlode.modality.text import tokenizer
+    from motherlode import tokenizer
 
     sizes_V = np.array([len(piece) for piece in tokenizer.load(folder).token_bytes])
     return float(sizes_V[tokens_NT].mean())

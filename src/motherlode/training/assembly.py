@@ -137,8 +137,8 @@ class Assembly:
         """Unique documents and tokens in training, and how the tokenizer fits, where samples are windows of tokens."""
         if self.spec.tokens is None:
             return {}
+        from motherlode import tokenizer
         from motherlode.data import tokens
-        from motherlode.modality.text import tokenizer
 
         loader = cast("Sequences", self.loader)
         return {
@@ -169,7 +169,7 @@ class Assembly:
         """The files of the tokenizer by name; none where samples are no tokens."""
         if self.spec.tokens is None:
             return {}
-        from motherlode.modality.text.tokenizer_files import tokenizer_files
+        from motherlode.tokenizer_files import tokenizer_files
 
         return tokenizer_files(Path(self.spec.tokens.folder))
 
@@ -207,7 +207,7 @@ class Assembly:
         content["data"]["id"] = self.dataset.id
         del content["data"]["path"]
         if self.spec.tokens is not None:
-            from motherlode.modality.text import tokenizer
+            from motherlode import tokenizer
 
             # Where the tokenizer lies does not matter, what it does.
             content["data"]["tokenizer"] = tokenizer.load(self.spec.tokens.folder).digest

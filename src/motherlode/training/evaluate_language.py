@@ -29,7 +29,7 @@ from motherlode.training.texts import GeneratedTexts, PackedTexts, search_packed
 
 if TYPE_CHECKING:
     from motherlode.data.tokens import Packed
-    from motherlode.modality.text.tokenizer import Tokenizer
+    from motherlode.tokenizer import Tokenizer
     from motherlode.training.run import Run
 
 _MOST_TEXTS = 10_000
@@ -51,7 +51,7 @@ def panel_of_run(
     Raises:
         MeasureError: no held-out documents, or a reference that holds no text.
     """
-    from motherlode.modality.text import tokenizer as tokenizers
+    from motherlode import tokenizer as tokenizers
 
     chosen, space = run.recipe.evaluate, run.spec.tokens
     assert space is not None

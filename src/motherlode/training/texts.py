@@ -21,8 +21,8 @@ from motherlode.errors import MeasureError, SourceError
 from motherlode.families import Family
 from motherlode.measures.language_inputs import Search
 from motherlode.measures.language_units import numbered, units
-from motherlode.modality import TokenSpace
 from motherlode.randomness import numpy_generator, torch_generator
+from motherlode.tokenizer import TokenSpace
 
 if TYPE_CHECKING:
     from motherlode.data.dataset import Dataset

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from motherlode.modality import TokenSpace
 from motherlode.networks.shapes import Bool, Float, Int
+from motherlode.tokenizer import TokenSpace
 
 _SHOWN_AS_MASK, _SHOWN_AS_ANOTHER = 0.8, 0.1
 

@@ -26,13 +26,14 @@ from motherlode.families._language import warn_of_rise
 from motherlode.families.bert.masking import Masked, even_ratios, hide_fixed, hide_uniform
 from motherlode.families.bert.options import Options as BertOptions
 from motherlode.families.bert.unmask import unmask
-from motherlode.modality import SampleSpec, TokenSpace
+from motherlode.modality import SampleSpec
 from motherlode.networks.blocks import evaluating
 from motherlode.networks.language import modernbert
 from motherlode.networks.language.loss import CHUNK_TOKENS
 from motherlode.networks.language.sizes import frame_of
 from motherlode.randomness import torch_generator
 from motherlode.recipe import GenerateOptions, Strict
+from motherlode.tokenizer import TokenSpace
 
 _SAMPLE_BATCH = 64
 _DRAWS = 4

@@ -20,11 +20,12 @@ from motherlode.errors import RecipeError
 from motherlode.families import Batch, Family, Turn
 from motherlode.families._language import warn_of_rise
 from motherlode.families.gpt.options import Options as GptOptions
-from motherlode.modality import SampleSpec, TokenSpace
+from motherlode.modality import SampleSpec
 from motherlode.networks.blocks import evaluating
 from motherlode.networks.language import decoder
 from motherlode.networks.language.sizes import frame_of
 from motherlode.recipe import Strict
+from motherlode.tokenizer import TokenSpace
 
 
 class Gpt(Family):

@@ -117,7 +117,8 @@ class TextModality:
 
     def decode(self, media: bytes, spec: SampleSpec) -> NDArray[Any]:
         """The first tokens of one document, int32 (L,), filled with padding; training packs documents instead."""
-        from motherlode.modality.text import preview, tokenizer
+        from motherlode import tokenizer
+        from motherlode.modality.text import preview
 
         space = _tokens(spec)
         ids = tokenizer.load(space.folder).encode([media.decode("utf-8", errors="replace")])[0]
@@ -125,7 +126,7 @@ class TextModality:
 
     def encode(self, sample: NDArray[Any], spec: SampleSpec | None = None) -> bytes:
         """The UTF-8 text of token ids (L,), special ones left out."""
-        from motherlode.modality.text import tokenizer
+        from motherlode import tokenizer
 
         return tokenizer.load(_tokens(spec).folder).decode(np.asarray(sample).ravel().tolist()).encode()
 

@@ -19,7 +19,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from motherlode.modality import TokenSpace
 from motherlode.networks.blocks import seeded
 from motherlode.networks.language import attention
 from motherlode.networks.language import folder as folders
@@ -27,6 +26,7 @@ from motherlode.networks.language.loss import chunked_cross_entropy
 from motherlode.networks.language.sizes import Frame, rounded_up
 from motherlode.networks.shapes import Int
 from motherlode.randomness import torch_generator
+from motherlode.tokenizer import TokenSpace
 
 Architecture = Literal["nanochat", "qwen3"]
 _KINDS = ("nanochat", "qwen3", "qwen2", "llama")

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from motherlode.errors import RecipeError
-from motherlode.modality import TokenSpace
 from motherlode.networks.language import attention
 from motherlode.networks.language.sizes import rounded_up
+from motherlode.tokenizer import TokenSpace
 
 
 def read(folder: Path, space: TokenSpace, length: int, *, loader: str, kinds: tuple[str, ...], purpose: str) -> Any:

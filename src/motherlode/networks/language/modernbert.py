@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from motherlode.modality import TokenSpace
 from motherlode.networks.blocks import seeded
 from motherlode.networks.language import attention
 from motherlode.networks.language import folder as folders
 from motherlode.networks.language.loss import chunked_cross_entropy
 from motherlode.networks.language.sizes import Frame, rounded_up
 from motherlode.networks.shapes import Float, Int
+from motherlode.tokenizer import TokenSpace
 
 _SHORT_TOKENS = 1024
 _SHORT_THETA, _LONG_THETA = 10_000.0, 160_000.0

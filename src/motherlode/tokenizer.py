@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 
 from motherlode import storage
 from motherlode.errors import DatasetError
-from motherlode.modality import TokenSpace
 
 FILE = "tokenizer.json"
 BOS, PAD, MASK = "<|bos|>", "<|pad|>", "<|mask|>"
@@ -32,6 +32,25 @@ _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\
 _BOS_NAMES = (BOS, "<|endoftext|>", "<|begin_of_text|>", "<s>", "[CLS]", "<bos>", "<|im_start|>")
 _PAD_NAMES = (PAD, "<|padding|>", "[PAD]", "<pad>", "<|endoftext|>", "</s>")
 _MASK_NAMES = (MASK, "[MASK]", "<mask>", "<|mdm_mask|>")
+
+
+@dataclass(frozen=True)
+class TokenSpace:
+    """The tokens in which a model sees sequences.
+
+    Args:
+        vocabulary: number of token ids, special ones included.
+        bos: begins every document of a packed stream.
+        pad: fills short sequences.
+        mask: stands for a token to be guessed; -1 where the tokenizer has none.
+        folder: where the tokenizer's files lie (`tokenizer.json`).
+    """
+
+    vocabulary: int
+    bos: int
+    pad: int
+    mask: int
+    folder: str
 
 
 class Tokenizer:

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from motherlode.errors import StorageError
-from motherlode.modality.text.tokenizer_files import tokenizer_files
+from motherlode.tokenizer_files import tokenizer_files
 
 TEXT = "Once upon a time 春眠不觉晓 🙂 don 't ."
 
