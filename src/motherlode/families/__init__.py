@@ -35,6 +35,21 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class CodeSpace:
+    """The codes an autoencoder with a codebook makes of a sample.
+
+    Args:
+        sizes: codes of each quantiser, Q of them.
+        stride: values along each axis that one place stands for: (4, 4) for a picture, (160,) for sound.
+        grid: places of a sample of `spec.shape` along each axis.
+    """
+
+    sizes: tuple[int, ...]
+    stride: tuple[int, ...]
+    grid: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Turn:
     """One optimiser step: which parameters learn, from which loss.
 
@@ -166,6 +181,23 @@ class Family(nn.Module, ABC):
             float32 and bool (B, T); where nothing is masked, they mean nothing. Without gradients.
         """
         return None
+
+    @property
+    def code_space(self) -> CodeSpace | None:
+        """The codes it makes of samples; None where it makes none. A family that has them is a codec."""
+        return None
+
+    def codes(self, samples: Tensor) -> Tensor:
+        """Codes of normalised samples (N, C, *size), any size that `code_space.stride` divides, without gradients.
+
+        Returns:
+            int64 (N, *places, Q), places = size / stride.
+        """
+        raise NotImplementedError(f"{type(self).__name__} makes no codes")
+
+    def from_codes(self, codes: Tensor) -> Tensor:
+        """Normalised samples float32 (N, C, *size) of codes int64 (N, *places, Q), without gradients."""
+        raise NotImplementedError(f"{type(self).__name__} makes no codes")
 
     def files(self) -> Mapping[str, bytes]:
         """Further files of a checkpoint's folder by name, e.g. the `config.json` that others load the weights by."""

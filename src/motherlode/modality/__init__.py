@@ -33,12 +33,14 @@ class SampleSpec:
         shape: channels first, e.g. (3, 64, 64); (T,) for sequences of T tokens.
         num_labels: size of the label set; 0 when the data has none.
         tokens: set where samples are sequences of tokens; None where they are arrays of values.
+        rate: values a second along the last axis of sound, frames a second of moving pictures; 0 where nothing moves.
     """
 
     modality: str
     shape: tuple[int, ...]
     num_labels: int = 0
     tokens: TokenSpace | None = None
+    rate: float = 0.0
 
     @property
     def counted_in(self) -> tuple[str, int]:
@@ -57,7 +59,7 @@ class SampleSpec:
         space = TokenSpace(**tokens) if tokens else None
         if space is not None and folder is not None:
             space = replace(space, folder=str(folder / space.folder))
-        return cls(content["modality"], tuple(content["shape"]), content["num_labels"], space)
+        return cls(content["modality"], tuple(content["shape"]), content["num_labels"], space, content.get("rate", 0.0))
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Modality(Protocol):
     text where `stored` says so."""
     stored: Literal["media", "text"]
     """How the column holds a sample: as a {bytes, path} struct, or as a string with its uri in a column `path`."""
+    dtype: str
+    """NumPy's name of what `decode` gives: "uint8"; "int16" for sound; token ids are "int32"."""
     suffixes: frozenset[str]
     """File name endings (lower case, with the dot) that a folder source takes."""
     Options: type[Strict]
@@ -169,8 +173,8 @@ class Modality(Protocol):
         """Each sample's own shape, channels first, from the measured columns: decoded to it, nothing is lost."""
         ...
 
-    def decode(self, media: bytes, spec: SampleSpec) -> NDArray[np.uint8]:
-        """One sample as uint8 of `spec.shape`."""
+    def decode(self, media: bytes, spec: SampleSpec) -> NDArray[Any]:
+        """One sample as `dtype`, of `spec.shape`."""
         ...
 
     def encode(self, sample: NDArray[Any], spec: SampleSpec | None = None) -> bytes:
@@ -183,11 +187,11 @@ class Modality(Protocol):
         ...
 
     def normalise(self, samples: torch.Tensor) -> torch.Tensor:
-        """uint8 samples to the float32 range models work in, [-1, 1]; token ids to int64."""
+        """Samples of `dtype` to the float32 range models work in, [-1, 1]; token ids to int64."""
         ...
 
     def denormalise(self, samples: torch.Tensor) -> torch.Tensor:
-        """The inverse of `normalise`, rounded and clamped to uint8; token ids stay int64."""
+        """The inverse of `normalise`, rounded and clamped to `dtype`; token ids stay int64."""
         ...
 
     def augment(

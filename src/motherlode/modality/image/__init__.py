@@ -26,6 +26,7 @@ class ImageModality:
     name = "image"
     column = "image"
     stored: Literal["media", "text"] = "media"
+    dtype = "uint8"
     suffixes = frozenset(
         [
             ".png",
