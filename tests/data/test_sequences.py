@@ -62,6 +62,14 @@ def test_an_epoch_predicts_every_token_once(dataset: Dataset, spec: SampleSpec) 
         assert sum((everything - targets).values()) < LENGTH - 1
 
 
+def test_tokens_are_counted_as_often_as_they_stand_in_the_documents_in_use(dataset: Dataset, spec: SampleSpec) -> None:
+    for num in (None, 3):
+        loader = Sequences(dataset, "train", spec, seed=3, batch=1, num_samples=num)
+        stream = np.concatenate([loader.packed.document(int(number)) for number in loader.documents])
+        assert spec.tokens is not None
+        assert (loader.token_counts() == np.bincount(stream, minlength=spec.tokens.vocabulary)).all()
+
+
 def test_windows_share_one_token(dataset: Dataset, spec: SampleSpec) -> None:
     loader = Sequences(dataset, "train", spec, seed=0, batch=4)
     tokens_BT, _ = loader.take(loader.rows)

@@ -118,6 +118,20 @@ def test_a_uniform_model_is_bounded_by_exactly_log_v(rate: float | str) -> None:
         assert found.item() == pytest.approx(math.log(SPACE.vocabulary), rel=1e-5)
 
 
+def test_it_begins_with_the_frequencies_of_the_tokens(rate: float | str) -> None:
+    family = tiny(mask_rate=rate)
+    tokens = windows(64)
+    counts_V = torch.bincount(tokens.flatten(), minlength=SPACE.vocabulary)
+    family.begin(counts_V)
+    shares_V = counts_V.clamp_min(0.5) / counts_V.clamp_min(0.5).sum()
+    with torch.no_grad():
+        family.network.head.norm.weight.zero_()
+    inputs = tokens.masked_fill(tokens != SPACE.bos, SPACE.mask)
+    nats, _ = family.masked_nats(inputs, tokens)
+    hidden = inputs == SPACE.mask
+    assert torch.allclose(nats[hidden], -shares_V.log()[tokens[hidden]], atol=1e-4)
+
+
 def test_on_a_distribution_that_can_be_counted_out_the_bound_falls_but_stays_above_the_entropy() -> None:
     """Four texts of three tokens, of chances 1/2, 1/4, 1/8, 1/8: entropy 1.75 bits."""
     texts = torch.tensor([[0, 5, 6, 7], [0, 5, 7, 6], [0, 6, 6, 6], [0, 8, 5, 7]])

@@ -106,6 +106,14 @@ class Sequences:
             group.name: float(num_windows * share / len(group)) for group, share in zip(self._groups, shares.tolist())
         }
 
+    def token_counts(self) -> NDArray[np.int64]:
+        """How often each token stands in the documents in use, int64 (V,)."""
+        assert self.spec.tokens is not None
+        counts_V = np.zeros(self.spec.tokens.vocabulary, np.int64)
+        for group in self._groups:
+            group.count(counts_V)
+        return counts_V
+
     def draw(self, index: int) -> tuple[NDArray[np.int32], None, NDArray[np.int64]]:
         """Batch `index` of an endless stream: epoch after epoch, each window once an epoch, in a fresh order.
 
@@ -167,9 +175,22 @@ class _Group:
     def __len__(self) -> int:
         return self.num_tokens // self._stride
 
+    def count(self, counts_V: NDArray[np.int64]) -> None:
+        """Add how often each token stands in the group."""
+        sizes_N = np.diff(self._ends_N, prepend=0)
+        count(self._tokens_T, self._starts_N, sizes_N, counts_V)
+
     def cut(self, window: int, offset: int, out_T: NDArray[np.int32]) -> None:
         """Copy one window."""
         gather(self._tokens_T, self._starts_N, self._ends_N, offset + window * self._stride, out_T)
+
+
+@numba.njit(cache=True, nogil=True)
+def count(tokens_T: Any, starts_N: Any, sizes_N: Any, counts_V: Any) -> None:
+    """Add to int64 `counts_V` how often each token stands in stretches of the packed file."""
+    for number in range(len(starts_N)):
+        for place in range(starts_N[number], starts_N[number] + sizes_N[number]):
+            counts_V[tokens_T[place]] += 1
 
 
 @numba.njit(cache=True, nogil=True)

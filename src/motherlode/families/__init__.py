@@ -92,6 +92,14 @@ class Family(nn.Module, ABC):
             RecipeError: the networks cannot make this shape.
         """
 
+    def begin(self, counts: Tensor) -> None:
+        """Know how often each token stands in the training data; called once, before step 0, of token models alone.
+
+        Args:
+            counts: int64 (V,), the same on every rank.
+        """
+        return
+
     @abstractmethod
     def turns(self, step: int) -> Sequence[Turn]:
         """The optimiser steps of training step `step`, in order. Each draws a fresh batch."""

@@ -87,7 +87,12 @@ class Assembly:
                 self.recipe.family,
                 f"use one of: {', '.join(able)}",
             )
-        return setting.place(self.family.build(self.options, self.spec, self.recipe.seed))
+        family = self.family.build(self.options, self.spec, self.recipe.seed)
+        if self.spec.tokens is not None:
+            import torch
+
+            family.begin(torch.from_numpy(cast("Sequences", self.loader).token_counts()))
+        return setting.place(family)
 
     @cached_property
     def family(self) -> type[Family]:

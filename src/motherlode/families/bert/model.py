@@ -94,6 +94,18 @@ class Bert(Family):
             network = modernbert.build(frame, spec.tokens, length, seed, reach)
         return cls(network, options, spec.tokens, length, seed)
 
+    @torch.no_grad()
+    def begin(self, counts: Tensor) -> None:
+        """Give the head's bias the logarithms of the tokens' frequencies, unless it starts from a folder.
+
+        Without it a small network spends its first thousands of steps on writing frequencies into the residual stream,
+        where layer norms let them drown what tells tokens apart (LAB.md, "BERT and masked diffusion").
+        """
+        bias_V = self.network.decoder.bias
+        if not self.options.start:
+            seen_V = nn.functional.pad(counts.to(bias_V), (0, len(bias_V) - len(counts))).clamp_min(0.5)
+            bias_V.copy_((seen_V / seen_V.sum()).log())
+
     @property
     def network(self) -> Any:
         """The masked language model of transformers."""
