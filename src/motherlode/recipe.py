@@ -36,7 +36,12 @@ class DataOptions(Strict):
 
     path: str = Field(description="a prepared dataset folder (made by `lode prepare`)")
     resolution: int | None = Field(None, ge=4, le=4096, description="train at this size; default: the dataset's own")
-    channels: Literal[1, 3, 4] | None = Field(None, description="1 grey, 3 colour; default: what the dataset holds")
+    channels: Literal[1, 2, 3, 4] | None = Field(
+        None, description="1 grey, 3 colour; of sound 1 or 2; default: what the dataset holds"
+    )
+    seconds: float | None = Field(
+        None, gt=0, le=3600, description="length of what the model sees of sound or moving pictures; default: the data's"
+    )
     num_samples: int | None = Field(None, ge=1, description="train on a random subset of this many unique samples")
     augment: tuple[str, ...] = Field((), description="on-the-fly augmentations of the training batches, e.g. [flip]")
     length: int = Field(256, ge=8, le=1 << 20, description="tokens a sample, where samples are sequences")

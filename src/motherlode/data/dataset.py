@@ -100,12 +100,14 @@ class Dataset:
             raise DatasetError("a dataset has three splits", name, did_you_mean(name, list(SPLITS)))
         return Split(self, name, [dict(shard) for shard in self.facts["shards"][name]])
 
-    def spec(self, *, resolution: int | None = None, channels: int | None = None) -> SampleSpec:
+    def spec(
+        self, *, resolution: int | None = None, channels: int | None = None, seconds: float | None = None
+    ) -> SampleSpec:
         """The shape in which a model should see these samples: see `Modality.spec`."""
         modality = registry.find("modality", self.modality)
         train = self.split("train")
         columns = {name: train.column(name) for name in self.facts["measured"]}
-        spec: SampleSpec = modality.spec(columns, resolution=resolution, channels=channels)
+        spec: SampleSpec = modality.spec(columns, resolution=resolution, channels=channels, seconds=seconds)
         return replace(spec, num_labels=len(self.labels))
 
     def __len__(self) -> int:

@@ -1,9 +1,13 @@
 """Batches as a pure function of (seed, index), from samples decoded once.
 
-The split is decoded into one uint8 array on disk, shard by shard and in parallel, and mapped; a hash a shard finds a
-flipped bit when the loader opens, and that shard alone is decoded again. After that a batch is one gather: what it
-costs is room, one byte a value (60,000 samples of 32x32 grey: 61 MB). The cache lies in the dataset's folder, or in
-the user's cache where that cannot be written.
+The split is decoded into one array on disk, shard by shard and in parallel, and mapped; a hash a shard finds a flipped
+bit when the loader opens, and that shard alone is decoded again. After that a batch is one gather: what it costs is
+room, one byte a value (60,000 samples of 32x32 grey: 61 MB). The cache lies in the dataset's folder, or in the user's
+cache where that cannot be written.
+
+Ragged samples (sound) lie in it whole, one after another, two bytes a value, whatever the window that a model sees; a
+batch takes a window of each, at a place that is a pure function of (seed, index) where the sample is longer, with zeros
+after it where it is shorter.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +28,7 @@ from motherlode import registry, storage
 from motherlode.data.dataset import Dataset, read_shard
 from motherlode.errors import CorruptError, DatasetError, LockedError
 from motherlode.execute import map_ordered, num_cores
-from motherlode.modality import SampleSpec
+from motherlode.modality import Modality, SampleSpec
 from motherlode.randomness import numpy_generator
 
 _IN_PROCESS_ROWS = 4096
@@ -65,7 +69,7 @@ class Loader:
         check_batch(batch, world)
         self.dataset, self.spec, self.seed = dataset, spec, seed
         self.batch, self.rank, self.world = batch, rank, world
-        self._samples = open_cache(dataset, split, spec, workers=workers)
+        self._samples = open_samples(dataset, split, spec, workers=workers)
         labels = dataset.split(split).column("label") if dataset.labels else None
         self._labels = None if labels is None or not spec.num_labels else labels.astype(np.int64)
         self._rows = _subset(len(self._samples), labels, num_samples, seed)
@@ -74,14 +78,15 @@ class Loader:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def draw(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.int64]]:
+    def draw(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64] | None, NDArray[np.int64]]:
         """Batch `index` of an endless stream: epoch after epoch, each row once an epoch, in a fresh order.
 
         Args:
             index: non-negative. The batch over all ranks does not depend on how many there are.
 
         Returns:
-            samples uint8 (b, *spec.shape), labels int64 (b,) or None, rows of the split int64 (b,); b = batch / world.
+            samples of the modality's dtype (b, *spec.shape), labels int64 (b,) or None, rows of the split int64 (b,);
+            b = batch / world.
         """
         positions = positions_of(index, self.batch, self.rank, self.world)
         epochs = positions // len(self._rows)
@@ -89,13 +94,23 @@ class Loader:
         for epoch in np.unique(epochs):
             here = epochs == epoch
             rows[here] = self._epoch(int(epoch))[positions[here] - epoch * len(self._rows)]
-        samples, labels = self.take(rows)
-        return samples, labels, rows
+        if isinstance(self._samples, Ragged):
+            first = self.rank * len(rows)
+            place_B = numpy_generator(self.seed, "windows", index).random(self.batch)[first : first + len(rows)]
+            samples = self._samples.windows(rows, self.spec.shape[-1], place_B)
+        else:
+            samples = self._samples[rows]
+        return samples, self._labels_of(rows), rows
 
-    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-        """Samples and labels of given rows of the split."""
+    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        """Samples and labels of given rows of the split; of ragged ones the beginning."""
         chosen = np.asarray(rows, np.int64)
-        return self._samples[chosen], None if self._labels is None else self._labels[chosen]
+        if isinstance(self._samples, Ragged):
+            return self._samples.windows(chosen, self.spec.shape[-1]), self._labels_of(chosen)
+        return self._samples[chosen], self._labels_of(chosen)
+
+    def _labels_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        return None if self._labels is None else self._labels[rows]
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -119,8 +134,69 @@ def positions_of(index: int, batch: int, rank: int, world: int) -> NDArray[np.in
     return np.arange(first, first + share, dtype=np.int64)
 
 
-def open_cache(dataset: Dataset, split: str, spec: SampleSpec, *, workers: int | None = None) -> NDArray[np.uint8]:
-    """The split decoded to (N, *spec.shape), mapped from disk; built, or mended, where it must be.
+class Ragged(Sequence[NDArray[Any]]):
+    """Whole samples of any length, mapped from one file: item `row` is (C, t).
+
+    Args:
+        values: all samples' values, one sample after another, each channel by channel.
+        starts_N1: where each sample's values begin, and the end of the last.
+        channels: C of all samples.
+    """
+
+    def __init__(self, values: NDArray[Any], starts_N1: NDArray[np.int64], channels: int) -> None:
+        self.values, self.starts_N1, self.channels = values, starts_N1, channels
+
+    def __len__(self) -> int:
+        return len(self.starts_N1) - 1
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self[number] for number in range(*row.indices(len(self)))]
+        row = range(len(self))[row]
+        return self.values[self.starts_N1[row] : self.starts_N1[row + 1]].reshape(self.channels, -1)
+
+    def windows(self, rows: NDArray[np.int64], length: int, place_B: NDArray[np.float64] | None = None) -> NDArray[Any]:
+        """A window of each of some samples, zeros behind those that are shorter.
+
+        Args:
+            rows: which, (B,).
+            length: of a window.
+            place_B: where it lies, in [0, 1) of the room there is; None: at the beginning.
+
+        Returns:
+            (B, C, length) of the samples' dtype.
+        """
+        result = np.zeros((len(rows), self.channels, length), self.values.dtype)
+        for number, row in enumerate(rows.tolist()):
+            sample_CT = self[row]
+            room = max(sample_CT.shape[1] - length, 0)
+            start = 0 if place_B is None else int(place_B[number] * (room + 1))
+            window_CT = sample_CT[:, start : start + length]
+            result[number, :, : window_CT.shape[1]] = window_CT
+        return result
+
+
+def whole_samples(dataset: Dataset, split: str, spec: SampleSpec, *, workers: int | None = None) -> Sequence[Any]:
+    """Every sample of a split, whole: item `row` is (C, t) where samples are ragged, else of `spec.shape`.
+
+    Args:
+        dataset: a prepared dataset.
+        split: "train" or "heldout".
+        spec: channels, rate and, where samples are not ragged, the shape they are decoded to.
+        workers: processes that decode, the first time.
+
+    Raises:
+        DatasetError: the split is empty.
+    """
+    samples: Sequence[Any] = open_samples(dataset, split, spec, workers=workers)
+    return samples
+
+
+def open_samples(dataset: Dataset, split: str, spec: SampleSpec, *, workers: int | None = None) -> Any:
+    """The split decoded, mapped from disk; built, or mended, where it must be.
+
+    Returns:
+        An array (N, *spec.shape), or `Ragged` samples where the modality's are of any length.
 
     Raises:
         CorruptError: a shard of the dataset is not as it was written.
@@ -142,19 +218,23 @@ def open_cache(dataset: Dataset, split: str, spec: SampleSpec, *, workers: int |
         except LockedError:
             time.sleep(_WAIT_SEC)
             damaged = cache.damaged()
-    return np.memmap(cache.path, np.uint8, "r", shape=(cache.num_rows, *spec.shape))
+    if cache.is_ragged:
+        values = np.memmap(cache.path, cache.dtype, "r", shape=(cache.num_values,))
+        return Ragged(values, cache.starts_N1, spec.shape[0])
+    return np.memmap(cache.path, cache.dtype, "r", shape=(cache.num_rows, *spec.shape))
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """One shard's stretch of the cache."""
+    """One shard's stretch of the cache: `num_values` values from `first_value` on."""
 
     dataset: str
     shard: str
-    first: int
     num_rows: int
+    first_value: int
+    num_values: int
     cache: str
-    total_rows: int
+    dtype: str
     spec: SampleSpec
     column: str
 
@@ -163,29 +243,53 @@ class _Cache:
     """The file of decoded samples of one split and shape, and its hashes."""
 
     def __init__(self, dataset: Dataset, split: str, spec: SampleSpec) -> None:
-        self.dataset, self.spec = dataset, spec
+        modality: Modality = registry.find("modality", spec.modality)
+        self.dataset, self.spec, self.is_ragged = dataset, spec, modality.ragged
+        self.dtype = np.dtype(modality.dtype)
         self.shards = [shard for shard in dataset.split(split).shards if shard["rows"]]
         self.num_rows = sum(shard["rows"] for shard in self.shards)
-        content = json.dumps([dataset.id, split, spec.shape, self.shards], sort_keys=True)
+        shape: Any = spec.shape
+        if self.is_ragged:
+            # Whole samples serve windows of any length.
+            shape, self.spec = [*spec.shape[:-1], spec.rate], replace(spec, shape=(*spec.shape[:-1], 0))
+        content = json.dumps([dataset.id, split, shape, self.shards], sort_keys=True)
         key = storage.hash_bytes(content.encode())[:12]
-        self.folder = cache_home(dataset) / f"{split}-{'x'.join(map(str, spec.shape))}-{key}"
-        self.path = self.folder / "samples.u8"
+        self.starts_N1 = self._starts(split, modality)
+        self.num_values = int(self.starts_N1[-1])
+        self.folder = cache_home(dataset) / f"{split}-{'x'.join(map(str, shape))}-{key}"
+        self.path = self.folder / f"samples.{self.dtype.kind}{8 * self.dtype.itemsize}"
         self.facts = self.folder / "cache.json"
 
+    def _starts(self, split: str, modality: Modality) -> NDArray[np.int64]:
+        """Where each row's values begin, and the end of the last."""
+        if not self.is_ragged:
+            return np.arange(self.num_rows + 1, dtype=np.int64) * int(np.prod(self.spec.shape))
+        measured = self.dataset.split(split)
+        columns = {name: measured.column(name) for name in self.dataset.facts["measured"]}
+        sizes = [int(np.prod(shape)) for shape in modality.shapes(columns, self.spec)]
+        return np.cumsum([0, *sizes]).astype(np.int64)
+
     def pieces(self) -> list[_Piece]:
-        starts = np.cumsum([0, *(shard["rows"] for shard in self.shards)]).tolist()
+        """A stretch a shard."""
+        ends = np.cumsum([0, *(shard["rows"] for shard in self.shards)]).tolist()
         folder, path = str(self.dataset.path), str(self.path)
-        return [
-            _Piece(folder, s["path"], first, s["rows"], path, self.num_rows, self.spec, self.dataset.column)
-            for s, first in zip(self.shards, starts)
-        ]
+        found = []
+        for shard, first, end in zip(self.shards, ends, ends[1:]):
+            start, stop = int(self.starts_N1[first]), int(self.starts_N1[end])
+            place = (shard["rows"], start, stop - start)
+            found.append(_Piece(folder, shard["path"], *place, path, str(self.dtype), self.spec, self.dataset.column))
+        return found
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the file."""
+        return self.num_values * self.dtype.itemsize
 
     def damaged(self) -> list[_Piece]:
         """The pieces that are not there or not as written."""
-        num_bytes = self.num_rows * int(np.prod(self.spec.shape))
         try:
             digests = storage.read_json(self.facts)["digests"]
-            if self.path.stat().st_size != num_bytes:
+            if self.path.stat().st_size != self.num_bytes:
                 return self.pieces()
         except (CorruptError, OSError, KeyError, TypeError):
             return self.pieces()
@@ -201,8 +305,8 @@ class _Cache:
             if len(pieces) < len(self.shards):
                 digests = storage.read_json(self.facts)["digests"]
             with open(self.path, "ab") as file:
-                os.posix_fallocate(file.fileno(), 0, self.num_rows * int(np.prod(self.spec.shape)))
-                file.truncate(self.num_rows * int(np.prod(self.spec.shape)))
+                os.posix_fallocate(file.fileno(), 0, self.num_bytes)
+                file.truncate(self.num_bytes)
         except OSError as error:
             raise storage.explain(error, self.path) from error
         few = sum(piece.num_rows for piece in pieces) < _IN_PROCESS_ROWS
@@ -217,19 +321,19 @@ def _decode_piece(piece: _Piece) -> str:
     storage.verify_manifest(Path(piece.dataset), [piece.shard])
     modality = registry.find("modality", piece.spec.modality)
     target = _stretch(piece, "r+")
-    row = 0
+    place = 0
     for batch in read_shard(Path(piece.dataset) / piece.shard, [f"{piece.column}.bytes"]):
         for item in batch.column(piece.column):
-            target[row] = modality.decode(item["bytes"].as_py(), piece.spec)
-            row += 1
+            sample = modality.decode(item["bytes"].as_py(), piece.spec)
+            target[place : place + sample.size] = sample.reshape(-1)
+            place += sample.size
     target.flush()
     return _digest(piece)
 
 
 def _stretch(piece: _Piece, mode: Any) -> Any:
-    sample_bytes = int(np.prod(piece.spec.shape))
-    shape = (piece.num_rows, *piece.spec.shape)
-    return np.memmap(piece.cache, np.uint8, mode, offset=piece.first * sample_bytes, shape=shape)
+    offset = piece.first_value * np.dtype(piece.dtype).itemsize
+    return np.memmap(piece.cache, piece.dtype, mode, offset=offset, shape=(piece.num_values,))
 
 
 def _digest(piece: _Piece) -> str:

@@ -94,6 +94,8 @@ class Modality(Protocol):
     """How the column holds a sample: as a {bytes, path} struct, or as a string with its uri in a column `path`."""
     dtype: str
     """NumPy's name of what `decode` gives: "uint8"; "int16" for sound; token ids are "int32"."""
+    ragged: bool
+    """Whether samples are of any length, of which a model sees a window; else all are decoded to one shape."""
     suffixes: frozenset[str]
     """File name endings (lower case, with the dot) that a folder source takes."""
     Options: type[Strict]
@@ -165,16 +167,35 @@ class Modality(Protocol):
         """Cheap features (N, D) for outliers and label errors, from thumbnails alone."""
         ...
 
-    def spec(self, columns: dict[str, NDArray[Any]], *, resolution: int | None, channels: int | None) -> SampleSpec:
-        """The shape a model should see, from the dataset's measured columns and what the recipe asks for."""
+    def spec(
+        self,
+        columns: dict[str, NDArray[Any]],
+        *,
+        resolution: int | None,
+        channels: int | None,
+        seconds: float | None = None,
+    ) -> SampleSpec:
+        """The shape a model should see, from the dataset's measured columns and what the recipe asks for.
+
+        Args:
+            columns: measured by `examine`, of all training rows.
+            resolution: side of a picture in pixels.
+            channels: of a picture or a sound.
+            seconds: length of what moves or sounds.
+        """
         ...
 
-    def shapes(self, columns: dict[str, NDArray[Any]]) -> list[tuple[int, ...]]:
-        """Each sample's own shape, channels first, from the measured columns: decoded to it, nothing is lost."""
+    def shapes(self, columns: dict[str, NDArray[Any]], spec: SampleSpec | None = None) -> list[tuple[int, ...]]:
+        """Each sample's own shape, channels first, from the measured columns: decoded to it, nothing is lost.
+
+        Args:
+            columns: measured by `examine`.
+            spec: where samples are ragged: the channels and the rate they are decoded to; None for their own.
+        """
         ...
 
     def decode(self, media: bytes, spec: SampleSpec) -> NDArray[Any]:
-        """One sample as `dtype`, of `spec.shape`."""
+        """One sample as `dtype`, of `spec.shape`; a ragged one whole where its last side there is 0."""
         ...
 
     def encode(self, sample: NDArray[Any], spec: SampleSpec | None = None) -> bytes:

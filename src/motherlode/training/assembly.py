@@ -71,7 +71,9 @@ class Assembly:
             space = find_tokenizer(dataset, recipe.data).space()
             spec = SampleSpec(modality.name, (recipe.data.length,), tokens=space)
         else:
-            spec = dataset.spec(resolution=recipe.data.resolution, channels=recipe.data.channels)
+            spec = dataset.spec(
+                resolution=recipe.data.resolution, channels=recipe.data.channels, seconds=recipe.data.seconds
+            )
         return cls(recipe, dataset, modality, spec, ranks)
 
     def build(self, setting: Setting) -> Family:

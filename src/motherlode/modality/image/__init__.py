@@ -27,6 +27,7 @@ class ImageModality:
     column = "image"
     stored: Literal["media", "text"] = "media"
     dtype = "uint8"
+    ragged = False
     suffixes = frozenset(
         [
             ".png",
@@ -82,7 +83,14 @@ class ImageModality:
 
         return features(thumbs_NT)
 
-    def spec(self, columns: dict[str, NDArray[Any]], *, resolution: int | None, channels: int | None) -> SampleSpec:
+    def spec(
+        self,
+        columns: dict[str, NDArray[Any]],
+        *,
+        resolution: int | None,
+        channels: int | None,
+        seconds: float | None = None,
+    ) -> SampleSpec:
         """The size and mode of nearly all pictures where they are square, else a power of two that most reach."""
         if resolution is None:
             width_N, height_N = np.asarray(columns["width"]), np.asarray(columns["height"])
@@ -98,7 +106,7 @@ class ImageModality:
             channels = 1 if len(modes) and float((modes == "L").mean()) >= _NEARLY_ALL else 3
         return SampleSpec(self.name, (channels, resolution, resolution))
 
-    def shapes(self, columns: dict[str, NDArray[Any]]) -> list[tuple[int, ...]]:
+    def shapes(self, columns: dict[str, NDArray[Any]], spec: SampleSpec | None = None) -> list[tuple[int, ...]]:
         """(channels, height, width) of each picture."""
         channels = {"L": 1, "RGB": 3, "RGBA": 4}
         triples = zip(columns["mode"].tolist(), columns["height"].tolist(), columns["width"].tolist(), strict=True)

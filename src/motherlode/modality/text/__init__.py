@@ -40,6 +40,8 @@ class TextModality:
     name = "text"
     column = "text"
     stored = "text"
+    dtype = "int32"
+    ragged = False
     suffixes = frozenset((*_PROSE, *_PAGES, *_CODE))
     Options = Clean
     search = "bands"
@@ -107,11 +109,18 @@ class TextModality:
         """None: (N, 0)."""
         return np.zeros((len(thumbs_NT), 0), np.float32)
 
-    def spec(self, columns: dict[str, NDArray[Any]], *, resolution: int | None, channels: int | None) -> SampleSpec:
+    def spec(
+        self,
+        columns: dict[str, NDArray[Any]],
+        *,
+        resolution: int | None,
+        channels: int | None,
+        seconds: float | None = None,
+    ) -> SampleSpec:
         """Windows of `resolution` tokens; which tokens they are is known once a tokenizer is."""
         return SampleSpec(self.name, (resolution or DEFAULT_LENGTH,))
 
-    def shapes(self, columns: dict[str, NDArray[Any]]) -> list[tuple[int, ...]]:
+    def shapes(self, columns: dict[str, NDArray[Any]], spec: SampleSpec | None = None) -> list[tuple[int, ...]]:
         """(characters,) of each document."""
         return [(int(number),) for number in columns["characters"].tolist()]
 
