@@ -62,6 +62,17 @@ def test_a_document_has_every_field_between_its_marks() -> None:
     assert found.document(0, {}, ("caption",)).tolist() == [0, 300, END]
 
 
+def test_what_may_come_next() -> None:
+    found, end = layout(), (END, END + 1)
+    assert found.ranges("label", 0) == ((304, 307),)
+    assert found.ranges("label", 1) == found.ranges("image", 4) == (end,)
+    assert found.ranges("image", 3) == ((307, 323),)
+    assert [found.ranges("speech", place) for place in range(3)] == [
+        ((323, 331),), ((331, 335),), (end, (323, 331)),
+    ]  # fmt: skip
+    assert found.ranges("caption", 7) == ((0, TEXT),)
+
+
 def test_it_is_kept_in_a_file(tmp_path: Path) -> None:
     assert Layout.load(tmp_path) is None
     (tmp_path / FILE).write_text(layout().to_json(), encoding="utf-8")

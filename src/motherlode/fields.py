@@ -175,6 +175,26 @@ class Layout:
             pieces += [[self.field(name).begin], parts.get(name, ()), [self.end]]
         return np.concatenate([np.asarray(piece, np.int32) for piece in pieces])
 
+    def ranges(self, name: str, place: int) -> tuple[tuple[int, int], ...]:
+        """What token number `place` of a field may be, as ranges of ids (first, behind the last), ascending.
+
+        Codes come quantiser after quantiser; a field of fixed size ends after its last code and nowhere else, one of
+        free length after any whole place but the first. Text may hold and end with anything of the tokenizer's.
+
+        Args:
+            name: of the field.
+            place: from 0, the token behind `begin`.
+        """
+        field, end = self.field(name), (self.end, self.end + 1)
+        if field.kind == "text":
+            return ((0, self.num_text_tokens),)
+        if field.num_tokens is not None and place >= field.num_tokens:
+            return (end,)
+        quantiser = place % len(field.sizes)
+        first = int(field.starts_Q[quantiser])
+        codes = (first, first + field.sizes[quantiser])
+        return (end, codes) if field.num_tokens is None and place and not quantiser else (codes,)
+
     @classmethod
     def build(cls, fields: Sequence[Field], tasks: Sequence[Task], *, end: int, num_text_tokens: int) -> Layout:
         """Give every field its ids: first all tokens that begin fields, then one range after another.

@@ -31,6 +31,34 @@ class Strict(BaseModel):
     )
 
 
+class FieldOptions(Strict):
+    """One field of a document: text, a label, or the codes a codec makes of a picture, of sound, of moving pictures."""
+
+    column: str = Field(
+        "", description="column that holds the text, or `label`; default: the field's own name; media need none"
+    )
+    codec: str = Field("", description="finished run of a family with a codebook, whose codes stand for the media")
+    path: str = Field("", description="another dataset to take it from: rows belong together whose files share a stem")
+
+    @model_validator(mode="after")
+    def _media_have_one_column(self) -> FieldOptions:
+        if self.codec and self.column:
+            raise ValueError("a field with a codec takes the media of its dataset: leave out `column`")
+        return self
+
+    def is_label(self, name: str) -> bool:
+        """Whether a field of this name is a label."""
+        return not self.codec and (self.column or name) == "label"
+
+
+class TaskOptions(Strict):
+    """What is given and what is made of it."""
+
+    given: tuple[str, ...] = Field((), description="fields that come first, in order")
+    make: tuple[str, ...] = Field(min_length=1, description="fields the model makes of them, in order")
+    weight: float = Field(1.0, ge=0, description="share of the documents, against the weights of the other tasks")
+
+
 class DataOptions(Strict):
     """What to train on."""
 
@@ -40,7 +68,10 @@ class DataOptions(Strict):
         None, description="1 grey, 3 colour; of sound 1 or 2; default: what the dataset holds"
     )
     seconds: float | None = Field(
-        None, gt=0, le=3600, description="length of what the model sees of sound or moving pictures; default: the data's"
+        None,
+        gt=0,
+        le=3600,
+        description="length of what the model sees of sound or moving pictures; default: the data's",
     )
     num_samples: int | None = Field(None, ge=1, description="train on a random subset of this many unique samples")
     augment: tuple[str, ...] = Field((), description="on-the-fly augmentations of the training batches, e.g. [flip]")
@@ -52,6 +83,42 @@ class DataOptions(Strict):
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="share of each source in training, e.g. {wiki: 0.7, code: 0.3}"
     )
+    fields: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], FieldOptions] = Field(
+        default_factory=dict, description="parts of a document by name, each with tokens of its own"
+    )
+    tasks: dict[str, TaskOptions] = Field(
+        default_factory=dict, description="what documents are made for, e.g. {draw: {given: [label], make: [image]}}"
+    )
+    drop_given: float = Field(
+        0.0, ge=0, lt=1, description="share of documents whose given fields are left empty, for guidance"
+    )
+
+    @model_validator(mode="after")
+    def _tasks_are_of_fields(self) -> DataOptions:
+        if bool(self.fields) != bool(self.tasks):
+            raise ValueError("fields and tasks go together: name both, or neither")
+        if not self.fields and self.drop_given:
+            raise ValueError("drop_given leaves given fields empty: name fields and tasks")
+        if self.fields and (self.weights or self.resolution or self.channels or self.augment):
+            raise ValueError("documents of fields take no weights, resolution, channels or augment: codecs decide")
+        used: set[str] = set()
+        for task, options in self.tasks.items():
+            order = (*options.given, *options.make)
+            for name in order:
+                if name not in self.fields:
+                    near = registry.did_you_mean(name, list(self.fields))
+                    raise ValueError(f"tasks.{task} names a field that data.fields lacks: {name} ({near})")
+            if len(set(order)) < len(order):
+                raise ValueError(f"tasks.{task} must name a field once: {', '.join(order)}")
+            used.update(order if options.weight else ())
+        if self.tasks and not used:
+            raise ValueError("some task must have a weight above 0")
+        idle = [name for name in self.fields if name not in used]
+        if idle:
+            raise ValueError(
+                f"every field must have a task: {', '.join(idle)} has none; name it in one, or leave it out"
+            )
+        return self
 
 
 class OptimizerOptions(Strict):
@@ -170,6 +237,13 @@ class GenerateOptions(Strict):
     )
     block_tokens: int = Field(32, ge=1, description="masks filled before those to their right (models that fill)")
     steps: int = Field(16, ge=1, description="passes a block; more are surer and slower (models that fill)")
+    task: str = Field("", description="what to make of what, one of `data.tasks`; default: the first (runs over fields)")
+    guidance: float = Field(
+        1.0, ge=0, le=100, description="how much more than likely to heed what is given; 1: off (runs over fields)"
+    )
+    keep: float = Field(
+        0.0, ge=0, le=1, description="share of a prompt for a made field that it begins with (runs over fields)"
+    )
 
     @field_validator("stop", mode="before")
     @classmethod

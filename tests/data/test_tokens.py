@@ -93,7 +93,7 @@ def test_packing_takes_up_where_it_was_killed(dataset: Dataset, monkeypatch: pyt
 def test_a_flipped_bit_is_packed_again(dataset: Dataset) -> None:
     tokenizer = tokens.find_tokenizer(dataset, options(dataset))
     whole = np.array(tokens.open_packed(dataset, "train", tokenizer).tokens_T)
-    (path,) = dataset.path.glob(".cache/tokens-train-*/tokens.bin")
+    (path,) = dataset.path.glob(".cache/tokens-train-*/values.bin")
     content = bytearray(path.read_bytes())
     content[7] ^= 1
     path.write_bytes(bytes(content))

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ from motherlode import storage
 from motherlode import tokenizer as tokenizers
 from motherlode.data.dataset import Dataset, read_shard
 from motherlode.data.loader import cache_home
-from motherlode.data.parts import once
-from motherlode.errors import CorruptError, DatasetError, LockedError
+from motherlode.data.ragged import open_ragged
+from motherlode.errors import DatasetError, LockedError
 from motherlode.randomness import numpy_generator
 from motherlode.recipe import DataOptions
 from motherlode.tokenizer import Tokenizer
@@ -35,7 +35,6 @@ TRAINED_ON_BYTES = 32 << 20
 _BATCH_ROWS = 256
 _LEAST_SHARE = 0.01
 _WAIT_SEC = 0.2
-_TOKENS, _DOCUMENTS = "tokens.bin", "documents.json"
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,14 @@ def describe(dataset: Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
     return found
 
 
-def open_packed(dataset: Dataset, split: str, tokenizer: Tokenizer) -> Packed:
+def open_packed(dataset: Dataset, split: str, tokenizer: Tokenizer, column: str = "") -> Packed:
     """The tokens of a split, packed where that was not done before, or not finished.
+
+    Args:
+        dataset: whose rows they are.
+        split: "train" or "heldout".
+        tokenizer: makes them.
+        column: of texts; "" for the dataset's own. Where a row has none, its document is `bos` alone.
 
     Raises:
         DatasetError: the split is empty.
@@ -137,73 +142,30 @@ def open_packed(dataset: Dataset, split: str, tokenizer: Tokenizer) -> Packed:
         raise DatasetError(
             f"the split {split} must hold rows", str(dataset.path), "prepare with another share held out"
         )
-    key = storage.hash_bytes(json.dumps([dataset.id, split, tokenizer.digest, shards], sort_keys=True).encode())[:12]
-    folder = cache_home(dataset) / f"tokens-{split}-{key}"
-    while True:
-        packed = _opened(folder, tokenizer)
-        if packed is not None:
-            return packed
-        try:
-            with storage.lock(folder):
-                if _opened(folder, tokenizer) is None:
-                    _pack(dataset, shards, tokenizer, folder)
-        except LockedError:
-            time.sleep(_WAIT_SEC)
-
-
-def _opened(folder: Path, tokenizer: Tokenizer) -> Packed | None:
-    """What an earlier packing left, if it is whole."""
-    try:
-        facts = storage.read_json(folder / _DOCUMENTS)
-        if storage.hash_file(folder / _TOKENS) != facts["digest"]:
-            return None
-        columns = np.load(folder / "documents.npy")
-    except (CorruptError, OSError, KeyError, TypeError, ValueError):
-        return None
-    tokens_T = np.memmap(folder / _TOKENS, _dtype(tokenizer), "r")
-    starts_N1 = np.concatenate([[0], np.cumsum(columns[0])]).astype(np.int64)
-    return Packed(tokens_T, starts_N1, columns[1], columns[2].astype(np.int32), tuple(facts["sources"]))
-
-
-def _pack(dataset: Dataset, shards: Sequence[dict[str, Any]], tokenizer: Tokenizer, folder: Path) -> None:
-    """Tokenise what is missing, then join the pieces."""
+    content = [dataset.id, split, tokenizer.digest, shards, *([column] if column else [])]
+    key = storage.hash_bytes(json.dumps(content, sort_keys=True).encode())[:12]
     names = list(dataset.facts["sources"])
-    pieces = []
-    for number, shard in enumerate(shards):
-        path = folder / f"piece-{number:05d}.bin"
-
-        def build(target: Path, shard: dict[str, Any] = shard) -> dict[str, Any]:
-            return _pack_shard(dataset, shard["path"], tokenizer, names, target)
-
-        pieces.append((path, once(path, path.with_suffix(".json"), build)))
-    try:
-        with storage.atomic_path(folder / _TOKENS) as temporary, temporary.open("wb") as file:
-            for path, _ in pieces:
-                np.fromfile(path, _dtype(tokenizer)).tofile(file)
-        with storage.atomic_path(folder / "documents.npy") as temporary, temporary.open("wb") as file:
-            np.save(file, np.concatenate([np.asarray(record["documents"], np.int64) for _, record in pieces], axis=1))
-        digest = storage.hash_file(folder / _TOKENS)
-        storage.write_json(folder / _DOCUMENTS, {"digest": digest, "sources": names})
-        for path, _ in pieces:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".json").unlink(missing_ok=True)
-    except OSError as error:
-        raise storage.explain(error, folder) from error
+    pieces = [partial(_pack_shard, dataset, shard["path"], tokenizer, names, column) for shard in shards]
+    folder = cache_home(dataset) / f"tokens-{split}-{key}"
+    tokens_T, columns = open_ragged(folder, _dtype(tokenizer), pieces)
+    starts_N1 = np.concatenate([[0], np.cumsum(columns[0])]).astype(np.int64)
+    return Packed(tokens_T, starts_N1, columns[1], columns[2].astype(np.int32), tuple(names))
 
 
-def _pack_shard(dataset: Dataset, shard: str, tokenizer: Tokenizer, names: list[str], target: Path) -> dict[str, Any]:
-    """Write one shard's tokens; its record holds tokens, bytes and source of each document."""
-    bos = tokenizer.space().bos
+def _pack_shard(
+    dataset: Dataset, shard: str, tokenizer: Tokenizer, names: list[str], column: str, file: BinaryIO
+) -> list[list[int]]:
+    """Write one shard's tokens; returns tokens, bytes and source of each document."""
+    bos, column = tokenizer.space().bos, column or dataset.column
     counts: list[list[int]] = [[], [], []]
-    with target.open("wb") as file:
-        for batch in read_shard(dataset.shard_path(shard), [dataset.column, "source"], _BATCH_ROWS):
-            texts = batch.column(dataset.column).to_pylist()
-            for ids in tokenizer.encode(texts):
-                np.concatenate([[bos], ids]).astype(_dtype(tokenizer)).tofile(file)
-                counts[0].append(len(ids) + 1)
-            counts[1] += [len(text.encode()) for text in texts]
-            counts[2] += [names.index(source) for source in batch.column("source").to_pylist()]
-    return {"documents": counts}
+    for batch in read_shard(dataset.shard_path(shard), [column, "source"], _BATCH_ROWS):
+        texts = [text or "" for text in batch.column(column).to_pylist()]
+        for ids in tokenizer.encode(texts):
+            np.concatenate([[bos], ids]).astype(_dtype(tokenizer)).tofile(file)
+            counts[0].append(len(ids) + 1)
+        counts[1] += [len(text.encode()) for text in texts]
+        counts[2] += [names.index(source) for source in batch.column("source").to_pylist()]
+    return counts
 
 
 def _dtype(tokenizer: Tokenizer) -> type[np.generic]:
