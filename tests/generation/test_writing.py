@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from motherlode.errors import TrainingError
 from motherlode.generation.decoding import prepared
 from motherlode.generation.prompts import Prompt, Vocabulary, prompts_of
-from motherlode.generation.writing import Piece, Writer
+from motherlode.generation.writing import Piece, TextRules, Writer
 from motherlode.recipe import GenerateOptions
 from motherlode.tokenizer import TokenSpace
 
@@ -42,9 +42,15 @@ def vocabulary(space: TokenSpace) -> Vocabulary:
     return Vocabulary.of(space, 448)
 
 
-def writer(network: Any, vocabulary: Vocabulary, num_slots: int = 4, seed: int = 0, **options: Any) -> Writer:
-    made = prepared(network)(num_slots)
-    return Writer(made, num_slots, WINDOW, vocabulary, GenerateOptions(**{"max_tokens": 12, **options}), seed)
+def writer(network: Any, vocabulary: Vocabulary, num_slots: int = 4, seed: int = 0, **options: Any) -> Writer[Prompt, Piece]:
+    chosen = GenerateOptions(**{"max_tokens": 12, **options})
+    return writing_with(prepared(network)(num_slots), vocabulary, chosen, num_slots, seed)
+
+
+def writing_with(
+    decoder: Any, vocabulary: Vocabulary, options: GenerateOptions, num_slots: int = 1, seed: int = 0
+) -> Writer[Prompt, Piece]:
+    return Writer(decoder, num_slots, TextRules(vocabulary, options, WINDOW), options, seed)
 
 
 def prompts(vocabulary: Vocabulary, texts: Sequence[str] = PROMPTS) -> list[Prompt]:
@@ -105,10 +111,8 @@ def test_more_tokens_only_make_a_text_longer(network: Any, vocabulary: Vocabular
 def test_greedy_texts_are_those_of_transformers(network: Any, vocabulary: Vocabulary, space: TokenSpace) -> None:
     never = [number for number in range(448) if number >= 400 or not vocabulary.allowed_V[number]]
     for number, prompt in enumerate(prompts(vocabulary)):
-        made = Writer(
-            prepared(network, torch.float32)(1), 1, WINDOW, vocabulary,
-            GenerateOptions(temperature=0, max_tokens=25, repetition_penalty=1.1, valid_utf8=False), 0,
-        )  # fmt: skip
+        options = GenerateOptions(temperature=0, max_tokens=25, repetition_penalty=1.1, valid_utf8=False)
+        made = writing_with(prepared(network, torch.float32)(1), vocabulary, options)
         text, num_tokens, ended = joined(list(made.write([(number, prompt)])))[number]
         ids = torch.from_numpy(prompt.tokens_T)[None]
         theirs = network.generate(
@@ -158,7 +162,7 @@ def scripted(vocabulary: Vocabulary, said: str | list[int], prompt: str = "a", *
     ids = vocabulary.tokenizer.encode([said])[0].tolist() if isinstance(said, str) else said
     made = Scripted({0: ids}, vocabulary.space.bos)
     chosen = GenerateOptions(**{"max_tokens": 50, **options})
-    found = Writer(made, 1, WINDOW, vocabulary, chosen, 0).write([(0, prompts(vocabulary, [prompt])[0])])
+    found = writing_with(made, vocabulary, chosen).write([(0, prompts(vocabulary, [prompt])[0])])
     return joined(list(found))[0], made
 
 
@@ -206,7 +210,7 @@ def test_a_text_cut_inside_a_character_shows_whole_ones(vocabulary: Vocabulary) 
 def test_a_slot_that_is_free_again_begins_afresh(vocabulary: Vocabulary) -> None:
     made = Scripted({0: [65, 66]}, vocabulary.space.bos)
     given = prompts(vocabulary, ["a", "b"])
-    found = joined(list(Writer(made, 1, WINDOW, vocabulary, GenerateOptions(), 0).write(enumerate(given))))
+    found = joined(list(writing_with(made, vocabulary, GenerateOptions()).write(enumerate(given))))
     assert made.texts[0] == [*given[1].tokens_T.tolist(), 65, 66]
     assert [text for text, _, _ in found.values()] == [
         prompt + vocabulary.tokenizer.decode([65, 66]) for prompt in "ab"
@@ -239,7 +243,7 @@ def test_weights_that_are_no_numbers_are_refused(network: Any, vocabulary: Vocab
         def feed(self, slots: Sequence[int], tokens: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
             return np.full((len(slots), 448), np.nan, np.float32)
 
-    made = Writer(Broken({}, 0), 1, WINDOW, vocabulary, GenerateOptions(), 0)
+    made = writing_with(Broken({}, 0), vocabulary, GenerateOptions())
     with pytest.raises(TrainingError, match="finite"):
         list(made.write([(0, prompts(vocabulary, ["a"])[0])]))
 
@@ -247,5 +251,5 @@ def test_weights_that_are_no_numbers_are_refused(network: Any, vocabulary: Vocab
 def test_prompts_keep_their_ends_out_of_the_text(vocabulary: Vocabulary) -> None:
     prompt = replace(prompts(vocabulary, ["a"])[0], text="shown")
     made = Scripted({0: [65]}, vocabulary.space.bos)
-    found = list(Writer(made, 1, WINDOW, vocabulary, GenerateOptions(), 0).write([(7, prompt)]))
+    found = list(writing_with(made, vocabulary, GenerateOptions()).write([(7, prompt)]))
     assert found[0] == Piece(7, "shown", 0)

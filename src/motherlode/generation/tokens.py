@@ -17,7 +17,7 @@ from motherlode import storage
 from motherlode.errors import RecipeError
 from motherlode.generation.prompts import Prompt, Vocabulary, prompts_of
 from motherlode.generation.sampling import INDEX, check_num, check_out, chosen_variant, origin
-from motherlode.generation.writing import Ended, Piece, Writer
+from motherlode.generation.writing import Ended, Piece, TextRules, Writer
 from motherlode.recipe import GenerateOptions
 from motherlode.safety import provenance
 
@@ -111,6 +111,7 @@ class Author:
         from motherlode.generation.decoding import bytes_of_place
 
         check_num(num)
+        _refuse(self.options)
         requests = ((number, prompts[number % len(prompts)]) for number in range(num))
         if self.network is None:
             from motherlode.generation.filling import fill
@@ -122,7 +123,8 @@ class Author:
         longest = min(self.window, max(len(prompt.tokens_T) for prompt in prompts) + self.options.max_tokens)
         num_slots = max(1, min(num, SLOTS, CACHE_BYTES // (bytes_of_place(self.network) * longest)))
         decoder = self._decoders(num_slots)
-        return Writer(decoder, num_slots, self.window, self.vocabulary, self.options, seed).write(requests)
+        rules = TextRules(self.vocabulary, self.options, self.window)
+        return Writer(decoder, num_slots, rules, self.options, seed).write(requests)
 
     @cached_property
     def _decoders(self) -> Callable[[int], Decoder]:
@@ -160,6 +162,19 @@ def author(
     """
     family = run.load(which, device=device)
     return Author(run, family, chosen_variant(run, family, variant), options or run.recipe.generate, device, which)
+
+
+def _refuse(options: GenerateOptions) -> None:
+    """What only documents of fields take.
+
+    Raises:
+        RecipeError: it is asked of texts.
+    """
+    plain = GenerateOptions()
+    for name in ("task", "guidance", "keep"):
+        value = getattr(options, name)
+        if value != getattr(plain, name):
+            raise RecipeError(f"only runs over fields take `generate.{name}`", value, "leave it out")
 
 
 def in_order(pieces: Iterable[Piece]) -> Iterator[Piece]:
