@@ -98,13 +98,17 @@ def num_dims(shape: Sequence[int]) -> int:
     return dims
 
 
-def convolution(dims: int, num_in: int, num_out: int, kernel: int, **options: int | bool) -> nn.Module:
+Size = int | tuple[int, ...]
+"""Of a kernel: one number for all axes, or one for each."""
+
+
+def convolution(dims: int, num_in: int, num_out: int, kernel: Size, **options: Size | bool) -> nn.Module:
     """`nn.Conv1d`, `2d` or `3d`; the options are theirs."""
     layer: nn.Module = _CONVOLUTIONS[dims](num_in, num_out, kernel, **options)  # type: ignore[arg-type]
     return layer
 
 
-def transposed(dims: int, num_in: int, num_out: int, kernel: int, **options: int | bool) -> nn.Module:
+def transposed(dims: int, num_in: int, num_out: int, kernel: Size, **options: Size | bool) -> nn.Module:
     """`nn.ConvTranspose1d`, `2d` or `3d`; the options are theirs."""
     layer: nn.Module = _TRANSPOSED[dims](num_in, num_out, kernel, **options)  # type: ignore[arg-type]
     return layer

@@ -1,0 +1,169 @@
+"""Decides what an `Options` leaves open, says no where options contradict each other, and builds the networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from motherlode.errors import RecipeError
+from motherlode.families.autoencoder.options import Options
+from motherlode.modality import SampleSpec
+from motherlode.networks.blocks import crop, num_dims, pad, seeded
+from motherlode.networks.coder import Decoder, Encoder, Plan, Stride
+
+_LATENT = 32
+_LEAST_SIDE = 4
+_GRID_STRIDES: dict[int, tuple[int | tuple[int, ...], ...]] = {1: (2, 4, 4, 5), 2: (2, 2), 3: ((1, 2, 2), (2, 2, 2))}
+
+
+def resolve(options: Options, spec: SampleSpec) -> Options:
+    """The options with every "auto" and every default that depends on another option or on the samples decided.
+
+    Raises:
+        RecipeError: they contradict each other or the data.
+    """
+    dims = num_dims(spec.shape)
+    variational = options.kind == "vae"
+    places = options.places if options.places != "auto" else "vector"
+    reconstruction = options.reconstruction
+    if reconstruction == "auto":
+        reconstruction = "gaussian" if variational else "l1" if dims == 1 else "l2"
+    if variational and reconstruction in ("l1", "l2"):
+        raise RecipeError(
+            "a VAE weighs a likelihood against a divergence, both in nats",
+            f"reconstruction: {reconstruction}",
+            "set `reconstruction: gaussian` (l2 with a deviation), laplace (l1) or bernoulli",
+        )
+    if options.deviation != "learned" and options.deviation <= 0:
+        raise RecipeError("a deviation must be above 0", options.deviation, "set `deviation: learned`")
+    sound = dims == 1
+    return options.model_copy(
+        update={
+            "latent": options.latent or _LATENT,
+            "places": places,
+            "strides": _strides(options, spec, places),
+            "stem": options.stem if options.stem is not None else (max(1, options.width // 2) if sound else 0),
+            "activation": options.activation or ("elu" if sound else "silu"),
+            "reconstruction": reconstruction,
+        }
+    )
+
+
+def _strides(options: Options, spec: SampleSpec, places: str) -> tuple[Stride, ...]:
+    dims = num_dims(spec.shape)
+    given: Sequence[int | tuple[int, ...]] = options.strides
+    if not given and places == "vector":
+        given = _shrinking(spec.shape[1:], 4 if dims == 1 else 2)
+    given = given or _GRID_STRIDES[dims]
+    strides = tuple((step,) * dims if isinstance(step, int) else tuple(step) for step in given)
+    if any(len(stride) != dims for stride in strides):
+        raise RecipeError(
+            f"a stride is one number, or one for each of {dims} axes", list(given), f"e.g. strides: {[2] * 2}"
+        )
+    total = tuple(math.prod(axis) for axis in zip(*strides))
+    uneven = [side for side, step in zip(spec.shape[1:], total) if side % step]
+    if uneven and places == "grid":
+        nearest = [max(step, round(side / step) * step) for side, step in zip(spec.shape[1:], total)]
+        raise RecipeError(
+            f"on a grid, sides must be multiples of the stride {total}",
+            f"shape {spec.shape}",
+            f"train on sides {nearest} (`data.resolution`, or the dataset's own), or give other `strides`",
+        )
+    return strides
+
+
+def _shrinking(sides: Sequence[int], step: int) -> list[Stride]:
+    """Strides that take each axis, `step` by `step`, to about 4 places; short axes stop earlier."""
+    left, strides = list(sides), list[Stride]()
+    while max(left) >= step * _LEAST_SIDE:
+        stride = tuple(step if side >= step * _LEAST_SIDE else 1 for side in left)
+        left = [-(-side // by) for side, by in zip(left, stride)]
+        strides.append(stride)
+    return strides or [(1,) * len(left)]
+
+
+def plan_of(options: Options, spec: SampleSpec) -> Plan:
+    """What the coder of resolved options is made of."""
+    assert options.activation is not None
+    assert options.stem is not None
+    return Plan(
+        num_dims(spec.shape),
+        _strides(options, spec, options.places),
+        options.width,
+        options.stem,
+        options.blocks,
+        options.norm,
+        options.activation,
+        options.up,
+    )
+
+
+def build_coder(options: Options, spec: SampleSpec, seed: int) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder for resolved options, initialised from `seed` alone."""
+    plan = plan_of(options, spec)
+    assert options.latent is not None
+    num_out = options.latent * (2 if options.kind == "vae" else 1)
+    with seeded(seed, "encoder"):
+        encoder: nn.Module = (
+            VectorEncoder(plan, spec.shape, num_out)
+            if options.places == "vector"
+            else Encoder(plan, spec.shape[0], num_out)
+        )
+    with seeded(seed, "decoder"):
+        decoder: nn.Module = (
+            VectorDecoder(plan, spec.shape, options.latent)
+            if options.places == "vector"
+            else Decoder(plan, options.latent, spec.shape[0])
+        )
+    return encoder, decoder
+
+
+class VectorEncoder(nn.Module):
+    """Samples (B, *shape) to (B, F): a convolutional encoder, then one linear layer over all places."""
+
+    def __init__(self, plan: Plan, shape: Sequence[int], num_features: int) -> None:
+        super().__init__()
+        grid, self.sides = _grid(plan, shape)
+        self.encoder = Encoder(plan, shape[0], plan.widths[-1])
+        self.act = plan.act(plan.widths[-1])
+        self.mix = nn.Linear(plan.widths[-1] * math.prod(grid), num_features)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Encode."""
+        places = self.act(self.encoder(pad(samples, self.sides)))
+        # Channels last in memory stay last in the matrix product: no copy.
+        features: Tensor = self.mix(places.movedim(1, -1).flatten(1))
+        return features
+
+
+class VectorDecoder(nn.Module):
+    """Vectors (B, F) to outputs (B, *shape): one linear layer to all places, then a convolutional decoder."""
+
+    def __init__(self, plan: Plan, shape: Sequence[int], num_features: int) -> None:
+        super().__init__()
+        self.grid, _ = _grid(plan, shape)
+        self.shape = tuple(shape)
+        self.mix = nn.Linear(num_features, plan.widths[-1] * math.prod(self.grid))
+        self.act = plan.act(plan.widths[-1])
+        self.decoder = Decoder(plan, plan.widths[-1], shape[0])
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Decode."""
+        places = self.mix(vectors).unflatten(1, (*self.grid, -1)).movedim(-1, 1)
+        return crop(self.decoder(self.act(places)), self.shape[1:])
+
+
+def _grid(plan: Plan, shape: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Places along each axis, rounded up, and the padded sides they stand for."""
+    grid = tuple(-(-side // step) for side, step in zip(shape[1:], plan.stride))
+    return grid, tuple(places * step for places, step in zip(grid, plan.stride))
+
+
+def latent_shape(options: Options, spec: SampleSpec) -> tuple[int, ...]:
+    """Shape of what the decoder of resolved options takes, for one sample."""
+    assert options.latent is not None
+    if options.places == "vector":
+        return (options.latent,)
+    return (options.latent, *_grid(plan_of(options, spec), spec.shape)[0])

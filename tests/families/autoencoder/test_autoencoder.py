@@ -1,0 +1,155 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from motherlode.errors import RecipeError
+from motherlode.families import Batch
+from motherlode.families.autoencoder import FAMILY, Autoencoder, Options
+from motherlode.modality import SampleSpec
+from motherlode.randomness import torch_generator
+from motherlode.recipe import TrainOptions, parse
+from motherlode.training.loop import Engine, Setting
+
+IMAGE = SampleSpec("image", (1, 16, 16))
+SHAPES = {1: (1, 320), 2: (3, 16, 16), 3: (1, 4, 16, 16)}
+
+
+def make(spec: SampleSpec = IMAGE, seed: int = 0, **options: Any) -> Autoencoder:
+    return FAMILY.build(parse(Options, {"width": 8, "latent": 6, **options}), spec, seed)
+
+
+def pictures(num: int, spec: SampleSpec = IMAGE, seed: int = 0) -> Tensor:
+    """Smooth samples with something to learn."""
+    rng = torch_generator(seed, "pictures")
+    coarse = torch.randn(num, spec.shape[0], *[4] * (len(spec.shape) - 1), generator=rng)
+    mode = {2: "linear", 3: "bilinear", 4: "trilinear"}[len(spec.shape)]
+    return torch.tanh(torch.nn.functional.interpolate(coarse, spec.shape[1:], mode=mode) * 2)
+
+
+class Feed:
+    def __init__(self, spec: SampleSpec, size: int) -> None:
+        self.spec, self.size = spec, size
+
+    def batch(self, index: int) -> Batch:
+        return Batch(pictures(self.size, self.spec, index), None, torch.arange(self.size))
+
+    def close(self) -> None:
+        pass
+
+
+def engine(family: Autoencoder, size: int = 16, **train: Any) -> Engine:
+    options = TrainOptions(batch=size, **train)
+    return Engine(family, Feed(family.spec, size), Setting(), options, seed=0)  # type: ignore[arg-type]
+
+
+def nelbo(family: Autoencoder, spec: SampleSpec = IMAGE) -> float:
+    batch = Batch(pictures(64, spec, 999), None, torch.arange(64))
+    return float(family.heldout_loss(batch, torch_generator(0, "held out")))
+
+
+@pytest.mark.parametrize("kind", ["plain", "vae"])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_every_kind_learns_in_every_dimension(kind: str, dims: int) -> None:
+    spec = SampleSpec("image", SHAPES[dims])
+    family = make(spec, kind=kind, blocks=1)
+    before = nelbo(family, spec)
+    trainer = engine(family, optimizer={"lr": 3e-3})
+    for _ in range(30):
+        trainer.step(1.0)
+    assert nelbo(family, spec) < before
+    assert family.reconstruct(pictures(3, spec)).shape == (3, *spec.shape)
+    made = family.sample(5, rng=torch_generator(0, "s"))
+    assert made.shape == (5, *spec.shape)
+    assert float(made.abs().max()) <= 1
+
+
+def test_the_same_seed_makes_the_same_run_and_the_state_is_whole() -> None:
+    first, second = engine(make()), engine(make())
+    assert [float(first.step(1.0)["autoencoder/loss"]) for _ in range(3)] == [
+        float(second.step(1.0)["autoencoder/loss"]) for _ in range(3)
+    ]
+    family, restored = first.family, make(seed=5)
+    restored.load_state_dict(family.state_dict())
+    one, other = (
+        family_.turns(3)[0].loss(first.feed.batch(7), torch_generator(0, "x"))[0] for family_ in (family, restored)
+    )
+    assert one.item() == other.item()
+
+
+def test_the_held_out_loss_is_an_upper_bound_that_importance_sampling_confirms() -> None:
+    """−log p(x) by importance sampling from the posterior (Burda et al. 2016) lies below −ELBO, and not far."""
+    family = make(reconstruction="gaussian", deviation=0.5)
+    trainer = engine(family, optimizer={"lr": 3e-3})
+    for _ in range(60):
+        trainer.step(1.0)
+    samples = pictures(1, IMAGE, 5)
+    num = 4000
+    with torch.no_grad():
+        mean, log_variance = (half.float() for half in family.encoder(samples).chunk(2, 1))
+        noise = torch.randn(num, mean.shape[1], generator=torch_generator(0, "i"))
+        latents = mean + (0.5 * log_variance).exp() * noise
+        outputs = family.decoder(latents)
+        density = torch.distributions.Normal(outputs, 0.5).log_prob(samples).flatten(1).sum(1)
+        log_p = density + 256 * math.log(2 / 255)
+        normal = torch.distributions.Normal(0.0, 1.0)
+        log_prior = normal.log_prob(latents).sum(1)
+        log_q = torch.distributions.Normal(mean, (0.5 * log_variance).exp()).log_prob(latents).sum(1)
+        bound = -(log_p + log_prior - log_q).mean()
+        exact = math.log(num) - torch.logsumexp(log_p + log_prior - log_q, 0)
+        batch = Batch(samples.expand(64, -1, -1, -1), None, torch.arange(64))
+        told = np.mean([float(family.heldout_loss(batch, torch_generator(0, "h", index))) for index in range(20)])
+    assert told == pytest.approx(float(bound), abs=0.5)
+    assert float(exact) < float(bound)
+    assert float(bound - exact) < 0.2 * float(bound)
+
+
+def test_free_nats_make_small_divergences_cost_nothing() -> None:
+    batch = Batch(pictures(8), None, torch.arange(8))
+    family, free = make(beta=1.0), make(beta=1.0, free_nats=100.0)
+    paid, logs = family._loss(batch, torch_generator(0, "x"))
+    unpaid, _ = free._loss(batch, torch_generator(0, "x"))
+    assert paid.item() == pytest.approx(float(logs["reconstruction"] + logs["kl"] / 256), rel=1e-5)
+    assert unpaid.item() == pytest.approx(float(logs["reconstruction"]) + 6 * 100 / 256, rel=1e-5)
+    (gradient,) = torch.autograd.grad(unpaid, [free.encoder.mix.bias])
+    paid_gradient = torch.autograd.grad(paid, [family.encoder.mix.bias])[0]
+    assert not torch.allclose(gradient, paid_gradient)
+
+
+def test_sampling_draws_from_the_prior_or_the_mixture() -> None:
+    family = make()
+    assert family.variants == ("mixture", "normal")
+    rngs = [torch_generator(0, "s") for _ in range(3)]
+    normal = family.sample(4, rng=rngs[0], variant="normal")
+    assert torch.allclose(normal, family.sample(4, rng=rngs[1]), atol=1e-6)  # not fitted yet: standard normal
+    assert family.mixture is not None
+    family.mixture.means += 5
+    assert not torch.allclose(normal, family.sample(4, rng=rngs[2]), atol=1e-3)
+    with pytest.raises(RecipeError, match="mixture, normal"):
+        family.sample(1, rng=rngs[0], variant="ema")
+    with pytest.raises(RecipeError, match="no condition"):
+        family.sample(1, condition=torch.zeros(1, dtype=torch.int64), rng=rngs[0])
+    with pytest.raises(RecipeError, match="kind: vae"):
+        make(kind="plain", mixture=0).sample(1, rng=rngs[0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "fix"),
+    [
+        (IMAGE, {"kind": "vae", "reconstruction": "l2"}, "gaussian"),
+        (IMAGE, {"deviation": 0.0}, "learned"),
+        (SampleSpec("image", (1, 18, 18)), {"places": "grid"}, r"\[20, 20\]|\[16, 16\]"),
+        (IMAGE, {"strides": [[2, 2, 2]]}, "strides"),
+    ],
+)
+def test_what_cannot_be_built_says_why(spec: SampleSpec, options: dict[str, Any], fix: str) -> None:
+    with pytest.raises(RecipeError, match=fix):
+        make(spec, **options)
+
+
+def test_odd_sides_are_padded_and_cropped() -> None:
+    spec = SampleSpec("image", (1, 19, 21))
+    assert make(spec).sample(2, rng=torch_generator(0, "s")).shape == (2, 1, 19, 21)
