@@ -53,7 +53,7 @@ def _table_items(place: Place, entry: Entry, options: SourceOptions) -> Iterator
     size = PARTITION_BYTES // PARTITION_ROWS
     try:
         with open_text(where)[0] as file:
-            for number, row in enumerate(_table_rows(file, entry, where)):
+            for number, row in enumerate(table_rows(file, entry, where)):
                 if columns is None:
                     columns = roles(list(row), wanted, where, need="path")
                 path = row.get(columns["path"])
@@ -64,7 +64,7 @@ def _table_items(place: Place, entry: Entry, options: SourceOptions) -> Iterator
         yield (f"{entry.path}#damaged", -1, entry.stamp, None, None, None, ""), size
 
 
-def _table_rows(file: IO[bytes], entry: Entry, where: str) -> Iterator[dict[str, Any]]:
+def table_rows(file: IO[bytes], entry: Entry, where: str) -> Iterator[dict[str, Any]]:
     """Rows of a table as dicts; a line that cannot be parsed becomes an empty row, counted as unreadable later."""
     lines = (line.decode("utf-8", errors="replace").replace("\x00", "") for line in file)
     delimiter = _DELIMITERS.get(entry.suffix[:4])

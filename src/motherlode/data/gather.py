@@ -97,18 +97,19 @@ class _Column:
         return DiskRows(self.path, self.dtype, (self.num_rows, self.width))
 
 
-def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int) -> Rows:
+def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, by_folder: bool = False) -> Rows:
     """Read the small columns of all parts.
 
     Args:
         parts: folder of the part files; `fingerprints.bin`, `thumbs.bin` and `features.bin` are written beside them.
         records: what the first pass returned, in order.
         num_sources: a lone label from a lone source tells nothing apart, and is no label.
+        by_folder: whether rows that lie in folders of one name are a group.
     """
     import pyarrow.compute as pc
 
-    labels, reasons, steps, sources = _Names(), _Names(), _Names(), _Names()
-    names = ("ids", "labels", "sizes", "reasons", "steps", "sources")
+    labels, reasons, steps, sources, groups = _Names(), _Names(), _Names(), _Names(), _Names()
+    names = ("ids", "labels", "sizes", "reasons", "steps", "sources", "groups")
     found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     on_disk = [
         _Column(parts / "fingerprints.bin", "fingerprint", np.uint64),
@@ -128,6 +129,9 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int) -> R
                 found["steps"].append(steps.codes(batch.column("step"), np.int8))
                 found["sizes"].append(to_numpy(pc.binary_length(batch.column("media")), 0).astype(np.int64))
                 found["sources"].append(np.full(batch.num_rows, source, np.int16))
+                if by_folder:
+                    folders = pc.replace_substring_regex(batch.column("uri"), r"^(?:.*/)?([^/]*)/[^/]*$", r"\1")
+                    found["groups"].append(groups.codes(folders, np.int32))
                 fit = found["reasons"][-1] < 0
                 for column, file in zip(on_disk, files, strict=True):
                     column.write(batch, fit, file)
@@ -152,6 +156,8 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int) -> R
         steps_N=_joined(found["steps"], np.int8),
         reason_names=reasons.names,
         step_names=steps.names,
+        groups_N=_joined(found["groups"], np.int32),
+        group_names=groups.names,
     )
 
 

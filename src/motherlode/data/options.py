@@ -67,7 +67,13 @@ class PrepareOptions(Strict):
     )
     min_label_rows: int = Field(1, ge=1, description="labels with fewer rows are dropped: rare_label")
     max_label_rows: int | None = Field(None, ge=1, description="rows beyond this many a label are dropped at random")
+    captions: str | None = Field(
+        None, description="file of captions by file name: lines `name: text` or `name|text`, or a table"
+    )
     heldout: float = Field(0.1, ge=0, lt=1, description="share of rows held out")
+    heldout_by: Literal["row", "folder"] = Field(
+        "row", description="what is held out: single rows, or all that lie in folders of one name (speakers, sites)"
+    )
     augment: int = Field(1, ge=1, le=100, description="make train this many times as large with altered copies: 3x")
     augment_policy: tuple[str, ...] = Field((), description="alterations to choose from; default: the modality's own")
     seed: int = Field(0, ge=0, description="decides the split, the caps and the alterations")
@@ -112,6 +118,8 @@ class PrepareOptions(Strict):
         """The options that decide the result: not where it goes, nor who does the work."""
         # Later options are named only where they change something: earlier datasets are still answered from disk.
         unused = {"document"} if self.document == "file" else set()
+        unused |= {"heldout_by"} if self.heldout_by == "row" else set()
+        unused |= {"captions"} if self.captions is None else set()
         unused |= {"exact_duplicates"} if self.exact_duplicates == "drop" else set()
         # What only texts have is no part of what other datasets were made with.
         is_unused = self.paragraphs == "off" and not (self.decontaminate or self.decontaminate_heldout)
@@ -128,4 +136,5 @@ class PrepareOptions(Strict):
             self.document,
             is_text=modality.stored == "text",
             max_bytes=self.max_bytes or modality.max_bytes,
+            captions=self.captions,
         )

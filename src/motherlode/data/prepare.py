@@ -286,7 +286,8 @@ class Work:
 
     def gather(self, records: list[PartRecord]) -> Rows:
         """The columns the second pass works on."""
-        rows = gather(self.work / "parts", records, num_sources=len(self.plan.sources))
+        by_folder = self.options.heldout_by == "folder"
+        rows = gather(self.work / "parts", records, num_sources=len(self.plan.sources), by_folder=by_folder)
         rows.facts["notes"] = dict(sum((Counter(record.notes) for record in records), Counter()))
         return rows
 

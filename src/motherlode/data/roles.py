@@ -12,9 +12,22 @@ from motherlode.registry import did_you_mean
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "media": ("image", "img", "audio", "video", "media", "bytes", "content", "data", "png", "jpg"),
-    "path": ("file_name", "path", "file", "filename", "filepath", "file_path", "image_path", "image", "uri", "url"),
+    "path": (
+        "file_name",
+        "path",
+        "file",
+        "filename",
+        "filepath",
+        "file_path",
+        "image_path",
+        "image",
+        "uri",
+        "url",
+        "audio",
+        "video",
+    ),
     "label": ("label", "labels", "class", "category", "target", "fine_label", "cls", "class_name"),
-    "caption": ("caption", "text", "title", "description", "prompt"),
+    "caption": ("caption", "text", "title", "description", "prompt", "transcript", "transcription", "sentence"),
     "licence": ("licence", "license", "rights"),
 }
 TEXT_ROLES: Mapping[str, tuple[str, ...]] = {

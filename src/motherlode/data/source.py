@@ -40,6 +40,8 @@ _SUFFIX_KINDS: dict[str, Kind] = {
     ".tgz": "tar",
     **{table + ending: "table" for table in (".csv", ".tsv", ".jsonl", ".ndjson") for ending in ("", *COMPRESSED)},
 }
+UNUSED_CAPTIONS = "captions without a file"
+"""Counted among what was passed over."""
 _SIDECARS = (".txt", ".json")
 _PREPARED = ("dataset.json", "croissant.json", "manifest.json")
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -146,6 +148,7 @@ class SourceOptions:
     Args:
         is_text: samples are texts, so that the cells of a table may hold them.
         max_bytes: samples above this are not read whole.
+        captions: file of captions of a folder's files, by their names.
     """
 
     kind: Kind = "auto"
@@ -155,6 +158,7 @@ class SourceOptions:
     document: Document = "file"
     is_text: bool = False
     max_bytes: int = PARTITION_BYTES
+    captions: str | None = None
 
 
 @dataclass
@@ -266,6 +270,8 @@ def _plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignore
         "tar": lambda: containers.plan_tars(place),
         "idx": lambda: containers.plan_idx(place),
     }
+    if options.captions and kind != "folder":
+        raise SourceError("`captions` names the captions of a folder of files", f"a source of kind {kind}", "leave it")
     if kind not in planners:
         raise SourceError("a kind of source must be one we know", kind, did_you_mean(kind, [*planners, "auto"]))
     return planners[kind]()
@@ -274,19 +280,23 @@ def _plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignore
 def _plan_folder(
     place: Place, suffixes: frozenset[str], options: SourceOptions, ignored: Counter[str]
 ) -> Iterator[Partition]:
-    """Files of the modality, with labels from sub-folders and captions from files of the same stem.
+    """Files of the modality, with labels from sub-folders and captions from a file of all or files of the same stem.
 
     Items: (path, size, stamp, label, caption, licence, endings of sidecars).
     """
+    from motherlode.data.captions import Captions
+
     entries = _marked_sidecars(place.entries(), suffixes, ignored)
     label_of = folder_labels(options.labels)
+    captions = Captions.read(options.captions) if options.captions else Captions({})
 
     def items() -> Iterator[tuple[tuple[Any, ...], int]]:
         for entry, sidecars in entries:
-            yield (
-                (entry.path, entry.num_bytes, entry.stamp, label_of(entry.path), None, None, sidecars),
-                entry.num_bytes,
-            )
+            caption = captions.of(entry.path)
+            facts = (entry.path, entry.num_bytes, entry.stamp, label_of(entry.path), caption, None, sidecars)
+            yield facts, entry.num_bytes
+        if captions.num_unused:
+            ignored[UNUSED_CAPTIONS] += captions.num_unused
 
     yield from cut("files", place, items(), trusted=True)
 

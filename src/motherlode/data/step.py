@@ -58,6 +58,7 @@ class Rows:
         clusters_N: row number of the row that stands for its near-duplicates; its own where it has none.
         splits_N: TRAIN or HELDOUT; DROPPED for the rest.
         suspects_N: whether the label is suspected to be wrong.
+        groups_N: index into `group_names`: rows of a group go to one side of the split; empty where all may part.
         outliers_N: distance to the nearest neighbours, in units of the typical one; NaN where not computed.
     """
 
@@ -76,6 +77,8 @@ class Rows:
     steps_N: NDArray[np.int8]
     reason_names: list[str]
     step_names: list[str]
+    groups_N: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    group_names: list[str] = field(default_factory=list)
     duplicates_N: NDArray[np.int64] = field(init=False)
     clusters_N: NDArray[np.int64] = field(init=False)
     splits_N: NDArray[np.int8] = field(init=False)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from motherlode.data import dedupe, minhash, outliers, recount
 from motherlode.data.split import hash_units, hold_out
 from motherlode.data.step import HELDOUT, TRAIN, Rows
+from motherlode.errors import DatasetError
 from motherlode.modality import Modality
 
 _PAIR_BLOCK = 4096
@@ -209,9 +211,16 @@ class Split:
     does: str = "put each row in train or held-out by its content; look-alikes on one side"
 
     def run(self, rows: Rows) -> None:
-        """Set `splits_N` of the rows that are in."""
+        """Set `splits_N` of the rows that are in.
+
+        Raises:
+            DatasetError: rows are to be held out by groups, and there is only one.
+        """
         alive = rows.alive
         if not len(alive):
+            return
+        if len(rows.groups_N):
+            self._by_group(rows, alive)
             return
         leaders, unit_A = np.unique(rows.clusters_N[alive], return_inverse=True)
         unit_A = unit_A.reshape(-1)
@@ -219,6 +228,33 @@ class Split:
         smallest_U = alive[order[np.searchsorted(unit_A[order], np.arange(len(leaders)))]]
         held_U = hold_out(rows.ids_N[smallest_U], rows.labels_N[smallest_U], self.share, self.seed)
         rows.splits_N[alive] = np.where(held_U[unit_A], HELDOUT, TRAIN)
+
+    def _by_group(self, rows: Rows, alive: NDArray[np.int64]) -> None:
+        """Groups go whole, those with look-alikes of one another together; decided by their names."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        num_groups = len(rows.group_names)
+        _, cluster_A = np.unique(rows.clusters_N[alive], return_inverse=True)
+        group_A, cluster_A = rows.groups_N[alive], cluster_A.reshape(-1) + num_groups
+        size = int(cluster_A.max()) + 1
+        edges = coo_matrix((np.ones(len(alive), np.int8), (group_A, cluster_A)), shape=(size, size))
+        _, part_V = connected_components(edges, directed=False)
+        present = np.unique(group_A)
+        units, unit_P = np.unique(part_V[present], return_inverse=True)
+        if len(units) < 2 and self.share:
+            raise DatasetError(
+                "rows held out by folder must lie in folders that have no look-alikes in common",
+                f"{len(present)} folders, {len(units)} apart",
+                "hold out single rows, or let near-duplicates be dropped",
+            )
+        names = [min(rows.group_names[group] for group in present[unit_P == unit]) for unit in range(len(units))]
+        ids_U = np.frombuffer(b"".join(xxhash.xxh3_128_digest(name.encode()) for name in names), np.dtype("V16"))
+        held_U = hold_out(ids_U, np.full(len(units), -1, np.int32), self.share, self.seed)
+        held_V = np.zeros(size, np.bool_)
+        held_V[present] = held_U[unit_P.reshape(-1)]
+        rows.splits_N[alive] = np.where(held_V[group_A], HELDOUT, TRAIN)
+        rows.facts["heldout_groups"] = sorted(rows.group_names[group] for group in present[held_V[present]])
 
 
 Choice = Literal["drop", "report", "off"]
