@@ -99,8 +99,8 @@ class DataOptions(Strict):
             raise ValueError("fields and tasks go together: name both, or neither")
         if not self.fields and self.drop_given:
             raise ValueError("drop_given leaves given fields empty: name fields and tasks")
-        if self.fields and (self.weights or self.resolution or self.channels or self.augment):
-            raise ValueError("documents of fields take no weights, resolution, channels or augment: codecs decide")
+        if self.fields and (self.weights or self.augment or self.resolution or self.channels or self.seconds):
+            raise ValueError("with fields, weights, augment, resolution, channels and seconds are the codecs' own")
         used: set[str] = set()
         for task, options in self.tasks.items():
             order = (*options.given, *options.make)

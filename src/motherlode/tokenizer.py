@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode import storage
+from motherlode import fields, storage
 from motherlode.errors import DatasetError
 
 FILE = "tokenizer.json"
@@ -109,9 +109,11 @@ class Tokenizer:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of all that decides `encode`, by which packed tokens are found again."""
+        """Hash of all that decides `encode` and what added tokens mean, by which packed tokens are found again."""
         content = json.loads(self.backend.to_str())
         deciding = {key: content.get(key) for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
+        if (self.folder / fields.FILE).is_file():
+            deciding["fields"] = (self.folder / fields.FILE).read_text(encoding="utf-8")
         return storage.hash_bytes(json.dumps(deciding, sort_keys=True).encode())
 
     def space(self) -> TokenSpace:

@@ -15,11 +15,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from motherlode import fields
 from motherlode.errors import StorageError
 
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 _EXTRAS = (
+    fields.FILE,
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
@@ -50,8 +52,8 @@ def tokenizer_files(folder: str | Path, *, length_tokens: int = 0) -> dict[str, 
         added = {token["content"]: token["id"] for token in content["added_tokens"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError("a tokenizer's folder must hold tokenizer.json", str(folder), repr(error)) from error
+    present = {name: (folder / name).read_bytes() for name in _EXTRAS if (folder / name).is_file()}
     if (folder / CONFIG).is_file():
-        present = {name: (folder / name).read_bytes() for name in _EXTRAS if (folder / name).is_file()}
         return {TOKENIZER: raw, CONFIG: _bounded((folder / CONFIG).read_bytes(), length_tokens), **present}
     roles = {role: token for role, token in _SPECIALS.items() if token in added}
     if "bos_token" in roles:
@@ -62,7 +64,8 @@ def tokenizer_files(folder: str | Path, *, length_tokens: int = 0) -> dict[str, 
         "padding_side": "left",
         **roles,
     }
-    return {TOKENIZER: _json_bytes(content), CONFIG: _bounded(_json_bytes(config), length_tokens)}
+    layout = {name: data for name, data in present.items() if name == fields.FILE}
+    return {TOKENIZER: _json_bytes(content), CONFIG: _bounded(_json_bytes(config), length_tokens), **layout}
 
 
 def _bounded(config: bytes, length_tokens: int) -> bytes:

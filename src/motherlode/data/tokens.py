@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -24,7 +25,7 @@ from motherlode import storage
 from motherlode import tokenizer as tokenizers
 from motherlode.data.dataset import Dataset, read_shard
 from motherlode.data.loader import cache_home
-from motherlode.data.ragged import open_ragged
+from motherlode.data.pieces import open_pieces
 from motherlode.errors import DatasetError, LockedError
 from motherlode.randomness import numpy_generator
 from motherlode.recipe import DataOptions
@@ -78,11 +79,20 @@ def find_tokenizer(dataset: Dataset, options: DataOptions) -> Tokenizer:
         return tokenizers.load(options.tokenizer)
     key = storage.hash_bytes(json.dumps([dataset.id, options.vocabulary, tokenizers.SPECIAL]).encode())[:12]
     folder = cache_home(dataset) / f"tokenizer-{options.vocabulary}-{key}"
+    return train_once(folder, options.vocabulary, lambda: _sampled(dataset))
+
+
+def train_once(folder: Path, vocabulary: int, texts: Callable[[], Iterable[str]]) -> Tokenizer:
+    """The tokenizer of a folder, trained on these texts where that was not done before; a second process waits.
+
+    Raises:
+        DatasetError: the text cannot fill the vocabulary.
+    """
     while not (folder / tokenizers.FILE).is_file():
         try:
             with storage.lock(folder):
                 if not (folder / tokenizers.FILE).is_file():
-                    tokenizers.train(_sampled(dataset), options.vocabulary, folder)
+                    tokenizers.train(texts(), vocabulary, folder)
         except LockedError:
             time.sleep(_WAIT_SEC)
     return tokenizers.load(folder)
@@ -123,31 +133,33 @@ def describe(dataset: Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
     return found
 
 
-def open_packed(dataset: Dataset, split: str, tokenizer: Tokenizer, column: str = "") -> Packed:
+def open_packed(dataset: Dataset, split: str, tokenizer: Tokenizer) -> Packed:
     """The tokens of a split, packed where that was not done before, or not finished.
-
-    Args:
-        dataset: whose rows they are.
-        split: "train" or "heldout".
-        tokenizer: makes them.
-        column: of texts; "" for the dataset's own. Where a row has none, its document is `bos` alone.
 
     Raises:
         DatasetError: the split is empty.
         CorruptError: a shard is not as it was written.
         StorageError: the disk is full.
     """
-    shards = [shard for shard in dataset.split(split).shards if shard["rows"]]
-    if not shards:
+    if not len(dataset.split(split)):
         raise DatasetError(
             f"the split {split} must hold rows", str(dataset.path), "prepare with another share held out"
         )
-    content = [dataset.id, split, tokenizer.digest, shards, *([column] if column else [])]
+    return open_texts(dataset, (split,), tokenizer, dataset.column)
+
+
+def open_texts(dataset: Dataset, splits: Sequence[str], tokenizer: Tokenizer, column: str) -> Packed:
+    """The tokens of a column of texts, of the rows of one split after those of another; see `open_packed`.
+
+    Where a row has no text, its document is `bos` alone.
+    """
+    shards = [shard for split in splits for shard in dataset.split(split).shards if shard["rows"]]
+    content = [dataset.id, list(splits), tokenizer.digest, shards, column]
     key = storage.hash_bytes(json.dumps(content, sort_keys=True).encode())[:12]
     names = list(dataset.facts["sources"])
     pieces = [partial(_pack_shard, dataset, shard["path"], tokenizer, names, column) for shard in shards]
-    folder = cache_home(dataset) / f"tokens-{split}-{key}"
-    tokens_T, columns = open_ragged(folder, _dtype(tokenizer), pieces)
+    folder = cache_home(dataset) / f"tokens-{'-'.join(splits)}-{key}"
+    tokens_T, columns = open_pieces(folder, _dtype(tokenizer), pieces)
     starts_N1 = np.concatenate([[0], np.cumsum(columns[0])]).astype(np.int64)
     return Packed(tokens_T, starts_N1, columns[1], columns[2].astype(np.int32), tuple(names))
 
@@ -156,7 +168,7 @@ def _pack_shard(
     dataset: Dataset, shard: str, tokenizer: Tokenizer, names: list[str], column: str, file: BinaryIO
 ) -> list[list[int]]:
     """Write one shard's tokens; returns tokens, bytes and source of each document."""
-    bos, column = tokenizer.space().bos, column or dataset.column
+    bos = tokenizer.space().bos
     counts: list[list[int]] = [[], [], []]
     for batch in read_shard(dataset.shard_path(shard), [column, "source"], _BATCH_ROWS):
         texts = [text or "" for text in batch.column(column).to_pylist()]

@@ -21,9 +21,11 @@ from motherlode.training.distributed import ALONE, Ranks
 from motherlode.training.loop import Engine, Feed, Setting
 
 if TYPE_CHECKING:
+    from motherlode.data.compositions import Compositions
     from motherlode.data.dataset import Dataset
     from motherlode.data.loader import Loader
     from motherlode.data.sequences import Sequences
+    from motherlode.training.corpus import Corpus
 
 TOKENIZER = "tokenizer"
 """Folder of a run that holds its tokenizer."""
@@ -42,6 +44,7 @@ class Assembly:
         modality: what its samples are.
         spec: the shape in which the model sees them.
         ranks: this process among those that train.
+        corpus: its documents, where it is a recipe over fields; None elsewhere.
     """
 
     recipe: Recipe
@@ -49,6 +52,7 @@ class Assembly:
     modality: Modality
     spec: SampleSpec
     ranks: Ranks = ALONE
+    corpus: Corpus | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, ranks: Ranks = ALONE) -> Assembly:
@@ -63,6 +67,14 @@ class Assembly:
         modality: Modality = registry.find("modality", dataset.modality)
         if len(dataset.split("train")) == 0:
             raise DatasetError("a dataset must have training samples", recipe.data.path, "prepare it from more data")
+        if recipe.data.fields:
+            from motherlode.training.corpus import Corpus
+
+            corpus = Corpus.open(dataset, recipe.data, recipe.folder)
+            # Rank 0 makes tokens and codes, where they must be made; the others find them.
+            ranks.lead(lambda: corpus.tokenizer and None)
+            spec = corpus.spec()
+            return cls(recipe, dataset, registry.find("modality", spec.modality), spec, ranks, corpus)
         if modality.stored == "text":
             from motherlode.data.tokens import find_tokenizer
 
@@ -111,10 +123,13 @@ class Assembly:
         return self.recipe.family_options()
 
     @cached_property
-    def loader(self) -> Loader | Sequences:
+    def loader(self) -> Loader | Sequences | Compositions:
         """Batches of the training split."""
         recipe, ranks = self.recipe, self.ranks
         chosen: dict[str, Any] = {"num_samples": recipe.data.num_samples, "rank": ranks.rank, "world": ranks.world}
+        if self.corpus is not None:
+            chosen["drop_given"] = recipe.data.drop_given
+            return self.corpus.loader("train", seed=recipe.seed, batch=recipe.train.batch, **chosen)
         if self.spec.tokens is not None:
             from motherlode.data.sequences import Sequences
 
@@ -125,9 +140,11 @@ class Assembly:
         return Loader(self.dataset, "train", self.spec, seed=recipe.seed, batch=recipe.train.batch, **chosen)
 
     @cached_property
-    def heldout(self) -> Loader | Sequences | None:
+    def heldout(self) -> Loader | Sequences | Compositions | None:
         """Batches of the held-out split, never sliced over ranks; None where it has fewer than two samples."""
         num = len(self.dataset.split("heldout"))
+        if self.corpus is not None:
+            return self.corpus.loader("heldout", seed=0, batch=_LOOK_WINDOWS) if num else None
         if self.spec.tokens is not None:
             from motherlode.data.sequences import Sequences
 
@@ -147,10 +164,12 @@ class Assembly:
         from motherlode import tokenizer
         from motherlode.data import tokens
 
-        loader = cast("Sequences", self.loader)
+        loader = cast("Sequences | Compositions", self.loader)
+        counts = {"train_documents": loader.num_documents, "train_tokens": loader.num_tokens}
+        if self.corpus is not None:
+            return {**counts, "fields": cast("Compositions", loader).facts()}
         return {
-            "train_documents": loader.num_documents,
-            "train_tokens": loader.num_tokens,
+            **counts,
             "tokenizer": tokens.describe(self.dataset, tokenizer.load(self.spec.tokens.folder)),
         }
 
@@ -213,6 +232,11 @@ class Assembly:
         content["model"] = {"family": self.recipe.family, **self.options.model_dump(mode="json")}
         content["data"]["id"] = self.dataset.id
         del content["data"]["path"]
+        if self.corpus is not None:
+            content["data"]["fields"] = self.corpus.identity
+        else:
+            for name in ("fields", "tasks", "drop_given"):
+                del content["data"][name]
         if self.spec.tokens is not None:
             from motherlode import tokenizer
 

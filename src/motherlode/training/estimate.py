@@ -21,6 +21,7 @@ from motherlode.training.cost import FlopTable
 from motherlode.training.loop import Engine, learnable_count
 from motherlode.training.precision import Decision
 from motherlode.training.score import find_score
+from motherlode.training.words import about_dropped, about_tokens
 
 _LEAST_STEPS, _MOST_STEPS = 5, 400
 _WARM_UP_STEPS = 3
@@ -45,6 +46,7 @@ class Estimate:
         money: price in `currency`; 0 where the recipe names no prices.
         decision: what `auto` picked, and the rate of each candidate.
         counted_in: what samples are told in: see `SampleSpec.counted_in`.
+        documents: what a person should know of the documents of a run over fields.
     """
 
     parameters: int
@@ -62,6 +64,7 @@ class Estimate:
     currency: str
     decision: Decision
     counted_in: tuple[str, int] = ("samples", 1)
+    documents: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """A table for a person: what, how much."""
@@ -82,6 +85,7 @@ class Estimate:
             ("runs in", str(self.decision.setting)),
         ]
         table += [(f"  {name}", f"{per_step / seconds:,.0f} {unit}/s") for name, seconds in rates]
+        table += [("documents", line) for line in self.documents]
         return table + [("note", note) for note in self.decision.notes]
 
     def as_dict(self) -> dict[str, Any]:
@@ -133,7 +137,16 @@ def estimate(recipe: Recipe) -> Estimate:
         currency=bill["currency"],
         decision=plan.decision,
         counted_in=assembly.spec.counted_in,
+        documents=_documents(assembly),
     )
+
+
+def _documents(assembly: Assembly) -> tuple[str, ...]:
+    """Of a recipe over fields: documents, windows, and rows that make none."""
+    if assembly.corpus is None:
+        return ()
+    facts = assembly.token_facts
+    return (*about_tokens(facts), *about_dropped(facts))
 
 
 def _step_seconds(engine: Engine, expected_sec: float) -> float:

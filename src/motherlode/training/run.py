@@ -32,6 +32,7 @@ from motherlode.training.loop import Setting, learnable_count
 from motherlode.training.monitor import Listener, Silent
 from motherlode.training.precision import Decision
 from motherlode.training.score import find_score
+from motherlode.training.words import about_dropped, about_tokens
 
 if TYPE_CHECKING:
     from motherlode.data.dataset import Dataset
@@ -226,6 +227,8 @@ def _train(assembly: Assembly, listener: Listener, start: Path | None) -> None:
             (folder / TOKENIZER).mkdir(exist_ok=True)
         for name, content in assembly.tokenizer_files.items():
             storage.write_text(folder / TOKENIZER / name, content.decode())
+        if assembly.corpus is not None:
+            assembly.corpus.copy_codecs(folder)
         _resolved(recipe, decision.setting).save(folder / RECIPE)
         storage.write_json(folder / FACTS, facts)
     with decision.setting.pool():
@@ -301,8 +304,10 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
     plan = precision.plan(assembly)
     decision = plan.decision
     token_facts = assembly.token_facts
-    for note in (*_about_tokens(token_facts), *decision.notes, f"trains in {decision.setting}"):
+    for note in (*about_tokens(token_facts), *decision.notes, f"trains in {decision.setting}"):
         listener.event("note", note)
+    warnings = about_dropped(token_facts)
+    monitor.tell(listener, warnings)
     timed = plan.budget.minutes is not None
     family = assembly.build(Setting())
     return {
@@ -332,25 +337,12 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
         "total_steps": plan.steps(decision.step_sec),
         "steps_fixed": not timed,
         "identity": assembly.identity,
-        "warnings": [],
+        "warnings": warnings,
         "best": None,
         "step": 0,
         "draws": 0,
         "samples": 0,
     }
-
-
-def _about_tokens(facts: Mapping[str, Any]) -> list[str]:
-    """What a person should know of the tokens of a run; nothing where it has none."""
-    if not facts:
-        return []
-    fit = facts["tokenizer"]
-    fertility = ", ".join(f"{language} {value:.2f}" for language, value in fit["fertility"].items())
-    return [
-        f"{facts['train_tokens']:,} unique tokens in {facts['train_documents']:,} documents; vocabulary "
-        f"{fit['vocabulary']:,}, {fit['bytes_per_token']:.2f} bytes a token"
-        + (f", tokens a word: {fertility}" if fertility else "")
-    ]
 
 
 def _rebudget(facts: dict[str, Any], assembly: Assembly, step: int) -> None:

@@ -30,7 +30,7 @@ Build = Callable[[BinaryIO], Sequence[Sequence[int]]]
 the first of them how many numbers each has."""
 
 
-def open_ragged(folder: Path, dtype: type[np.generic], pieces: Sequence[Build]) -> tuple[NDArray[Any], NDArray[Any]]:
+def open_pieces(folder: Path, dtype: type[np.generic], pieces: Sequence[Build]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The numbers of all rows, made where that was not done before, or not finished.
 
     Args:

@@ -1,0 +1,52 @@
+"""What a person is told of the tokens of a run before it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_MUCH_PADDING = 0.25
+
+
+def about_tokens(facts: Mapping[str, Any]) -> list[str]:
+    """What a person should know of the tokens of a run (`Assembly.token_facts`); nothing where it has none."""
+    if "fields" in facts:
+        return _about_fields(facts["fields"])
+    if not facts:
+        return []
+    fit = facts["tokenizer"]
+    fertility = ", ".join(f"{language} {value:.2f}" for language, value in fit["fertility"].items())
+    return [
+        f"{facts['train_tokens']:,} unique tokens in {facts['train_documents']:,} documents; vocabulary "
+        f"{fit['vocabulary']:,}, {fit['bytes_per_token']:.2f} bytes a token"
+        + (f", tokens a word: {fertility}" if fertility else "")
+    ]
+
+
+def _about_fields(facts: Mapping[str, Any]) -> list[str]:
+    """Documents of each task, tokens of each field, and how full the windows are."""
+    tasks = ", ".join(f"{name} {count:,}" for name, count in facts["documents"].items())
+    sizes = ", ".join(
+        f"{name} {found['mean']:.0f}" + (f" (most {found['most']})" if found["most"] > found["mean"] else "")
+        for name, found in facts["tokens"].items()
+    )
+    return [
+        f"documents an epoch: {tasks}" + (f"; {facts['bare']:.0%} with nothing given" if facts["bare"] else ""),
+        f"tokens a sample: {sizes}",
+        f"{facts['windows']:,} windows an epoch, {facts['padding']:.1%} of them padding",
+    ]
+
+
+def about_dropped(facts: Mapping[str, Any]) -> list[str]:
+    """Rows that make no document, and windows that are mostly padding; for recipes over fields."""
+    if "fields" not in facts:
+        return []
+    found = facts["fields"]
+    told = []
+    if found["dropped"]:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in found["dropped"].items())
+        total = sum(found["dropped"].values())
+        told.append(f"{total:,} training rows make no document for any task: {reasons}")
+    if found["padding"] > _MUCH_PADDING:
+        told.append(f"{found['padding']:.0%} of the windows is padding: another data.length would fit documents better")
+    return told
