@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,7 +59,7 @@ class Bert(Family):
     # At higher rates a small model writes token frequencies into its residual stream first, and stays there.
     defaults: ClassVar[Mapping[str, Any]] = {
         "batch": 16,
-        "optimizer": {"name": "adamw", "lr": 1e-3, "betas": (0.9, 0.95)},
+        "optimizer": {"name": "muon", "lr": 1e-2, "betas": (0.9, 0.95)},
         "schedule": {"name": "wsd", "warmup": 0.05, "decay": 0.4},
         "clip": 1.0,
     }
@@ -228,7 +229,13 @@ class Bert(Family):
         return tokens_BT
 
     def fill(
-        self, tokens_BT: Tensor, options: GenerateOptions, *, rng: torch.Generator, variant: str = ""
+        self,
+        tokens_BT: Tensor,
+        options: GenerateOptions,
+        *,
+        rng: torch.Generator,
+        variant: str = "",
+        within_T2: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """Put a token in place of every mask, given what stands before and behind it; see `Family.fill`.
 
@@ -242,7 +249,7 @@ class Bert(Family):
             raise RecipeError("this model has no such weights", variant, f"choose one of: {', '.join(self.variants)}")
         tokens_BT = self._checked(tokens_BT)
         return unmask(
-            self._predict,
+            self._predict if within_T2 is None else partial(self._predict_within, within_T2),
             tokens_BT,
             self.space.mask,
             block_tokens=options.block_tokens,
@@ -259,6 +266,12 @@ class Bert(Family):
             logits_BKV = learner.logits(hidden_BKC)[..., : self.space.vocabulary]
         never = torch.tensor([self.space.bos, self.space.pad, self.space.mask], device=logits_BKV.device)
         return logits_BKV.index_fill(2, never, -torch.inf)
+
+    def _predict_within(self, within_T2: Tensor, tokens_BT: Tensor, places_BK: Tensor) -> Tensor:
+        logits_BKV = self._predict(tokens_BT, places_BK)
+        ids_V = torch.arange(logits_BKV.shape[2], device=logits_BKV.device)
+        first_BK1, behind_BK1 = within_T2[places_BK].unsqueeze(2).unbind(3)
+        return logits_BKV.masked_fill((ids_V < first_BK1) | (ids_V >= behind_BK1), -torch.inf)
 
     def _checked(self, tokens_BT: Tensor) -> Tensor:
         """Tokens the network can read, on its device."""
