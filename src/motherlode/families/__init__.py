@@ -116,6 +116,16 @@ class Family(nn.Module, ABC):
             variant: which weights, one of `variants`; "" for the first.
         """
 
+    def preview(self, num: int, shown: Callable[[], Batch], *, rng: torch.Generator) -> Tensor:
+        """What a look shows of it, normalised (num, *shape): its samples, unless it has better to show.
+
+        Args:
+            num: how many pictures.
+            shown: gives a batch of held-out samples, the same at every look.
+            rng: equal generators give equal pictures.
+        """
+        return self.sample(num, rng=rng)
+
     def causal(self, variant: str = "") -> nn.Module | None:
         """The network that writes from left to right, with the interface of transformers' causal language models.
 
@@ -124,7 +134,13 @@ class Family(nn.Module, ABC):
         return None
 
     def fill(
-        self, tokens_BT: Tensor, options: GenerateOptions, *, rng: torch.Generator, variant: str = ""
+        self,
+        tokens_BT: Tensor,
+        options: GenerateOptions,
+        *,
+        rng: torch.Generator,
+        variant: str = "",
+        within_T2: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """Put a token in place of every mask; yields the tokens after each block of masks, from left to right.
 
@@ -133,6 +149,7 @@ class Family(nn.Module, ABC):
             options: `temperature`, `block_tokens` and `steps` of it.
             rng: where the randomness comes from.
             variant: which weights; "" for the first.
+            within_T2: int64, the first id that each place may take, and the one behind the last; None for any.
 
         Yields:
             int64 (B, T); in the last no mask is left.

@@ -8,7 +8,7 @@ first masks are done before the last, and a text is handed on as far as no mask 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,7 +40,7 @@ def fill(
     Raises:
         RecipeError: options that a model that fills masks cannot honour.
     """
-    _refuse(options)
+    refuse(options)
     for number, prompt in requests:
         num_masks = 0 if prompt.has_gaps else min(options.max_tokens, window - len(prompt.tokens_T))
         given = torch.from_numpy(prompt.tokens_T)
@@ -79,9 +79,14 @@ def _pieces(
     yield Piece(number, stream.finish(), num_tokens, ended)
 
 
-def _refuse(options: GenerateOptions) -> None:
+def refuse(options: GenerateOptions, further: Sequence[str] = ()) -> None:
+    """Refuse options that a model that fills masks cannot honour, and `further` ones.
+
+    Raises:
+        RecipeError: one of them is set.
+    """
     plain = GenerateOptions()
-    for name in ("top_k", "top_p", "min_p", "repetition_penalty"):
+    for name in ("top_k", "top_p", "min_p", "repetition_penalty", *further):
         if getattr(options, name) != getattr(plain, name):
             raise RecipeError(
                 f"a model that fills masks has no `generate.{name}`",

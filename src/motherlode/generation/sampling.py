@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from motherlode import storage
 from motherlode.errors import RecipeError, StorageError
+from motherlode.generation.asking import label_number
 from motherlode.randomness import torch_generator
 from motherlode.recipe import GenerateOptions
 from motherlode.registry import did_you_mean
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from motherlode.families import Family
+    from motherlode.generation.composer import Composition
     from motherlode.training.run import Run
 
 CHUNK = 64
@@ -57,11 +59,11 @@ def generate(
     out: str | Path | None = None,
     variant: str = "",
     *,
-    prompt: str | Sequence[str] | None = None,
+    prompt: Any = None,
     options: GenerateOptions | None = None,
     which: str = "best",
     device: str = "cpu",
-) -> Tensor | list[str]:
+) -> Tensor | list[str] | list[Composition]:
     """Generate `num` samples; with `out`, also write them as files that say where they came from.
 
     For more samples than memory holds, iterate over `chunks` and `save` them (texts: see `tokens.author`).
@@ -73,13 +75,15 @@ def generate(
         condition: a label (name or number) for all samples, or a sequence of labels that the samples take in turn.
         variant: which weights, e.g. "ema" or "raw"; "" for the ones that scored best.
         prompt: what texts begin with, or a sequence of prompts that they take in turn; a model that fills masks also
-            takes prompts with gaps, `[MASK]` or `[MASK*12]`. Without it a model begins by itself.
-        options: how texts are written; default: the section `generate` of the run's recipe.
+            takes prompts with gaps, `[MASK]` or `[MASK*12]`. Without it a model begins by itself. Of a run over fields
+            what is given, see `asking`: a text, "field=value", or {field: value}, or a sequence of these.
+        options: how tokens are drawn, and for which task; default: the section `generate` of the run's recipe.
         which: which checkpoint: "best", "last" or "step-N".
 
     Returns:
-        uint8 (N, C, H, W); of a run whose samples are tokens a list of N texts, each of them whole: its prompt, and
-        what the model wrote after it or into it.
+        (N, C, *size) of the modality's dtype, uint8 for pictures; of a run whose samples are tokens a list of N texts,
+        each of them whole: its prompt, and what the model wrote after it or into it; of a run over fields a list of N
+        `composer.Composition`.
 
     Raises:
         RecipeError: an unknown label or variant, labels or prompts asked of a model that takes none, or a prompt that
@@ -90,6 +94,10 @@ def generate(
 
     run = opened(run)
     if run.spec.tokens is not None:
+        from motherlode.generation.composer import layout_of
+
+        if layout_of(run) is not None:
+            return _compositions(run, num, seed, condition, out, variant, prompt, options, which, device)
         if condition is not None:
             raise RecipeError("texts are asked for by a prompt, not by a label", condition, "give `prompt`")
         return _texts(run, num, seed, out, variant, prompt, options, which, device)
@@ -122,6 +130,29 @@ def _texts(
     if out is not None:
         made = tokens.save(made, num, out, author.facts(seed))
     return [text.text for text in made]
+
+
+def _compositions(
+    run: Run,
+    num: int | None,
+    seed: int,
+    condition: int | str | Sequence[int | str] | None,
+    out: str | Path | None,
+    variant: str,
+    prompt: Any,
+    options: GenerateOptions | None,
+    which: str,
+    device: str,
+) -> list[Composition]:
+    from motherlode.generation.composer import composer
+
+    made_with = composer(run, options, variant=variant, which=which, device=device)
+    asked = made_with.asked(prompt, condition)
+    num = made_with.num(asked, num)
+    made = made_with.compositions(asked, made_with.parts(asked, num, seed))
+    if out is not None:
+        made = made_with.save(made, num, out, seed)
+    return list(made)
 
 
 def chunks(
@@ -167,7 +198,7 @@ def save(
         for chunk in made:
             if chunk.start == 0:
                 facts = origin(run, variant=chunk.variant, which=which) | {"seed": seed}
-                run.modality.preview(run.modality.normalise(chunk.samples), folder / GRID)
+                run.modality.preview(run.modality.normalise(chunk.samples), folder / GRID, spec=run.spec)
             _write_chunk(chunk, run, folder, facts, digits=len(str(num - 1)))
             yield chunk
         storage.write_json(folder / provenance.RECORD, provenance.record(facts, num))
@@ -214,7 +245,7 @@ def _write_chunk(chunk: Chunk, run: Run, folder: Path, facts: dict[str, Any], di
         own: dict[str, Any] = {"index": number}
         if chunk.labels is not None:
             own["label"] = run.labels[chunk.labels[position]]
-        media = provenance.stamp(run.modality.encode(sample), {**facts, **own})
+        media = provenance.stamp(run.modality.encode(sample, run.spec), {**facts, **own})
         name = f"{number:0{digits}d}{provenance.suffix(media)}"
         (folder / name).write_bytes(media)
         storage.append_line(folder / INDEX, {"file": name, **own, "hash": storage.hash_bytes(media)})
@@ -260,14 +291,4 @@ def _label_numbers(run: Run, num_labels: int, condition: int | str | Sequence[in
             wanted,
             "leave them out, or train with `model.conditional: true` on labelled data",
         )
-    return [_label_number(label, names) for label in wanted]
-
-
-def _label_number(label: int | str, names: list[str]) -> int:
-    if label in names:
-        return names.index(str(label))
-    if isinstance(label, int) or label.isdecimal():
-        if int(label) < len(names):
-            return int(label)
-        raise RecipeError("a label's number must be known", label, f"0 to {len(names) - 1}")
-    raise RecipeError("a label must be one the model was trained with", label, did_you_mean(label, names))
+    return [label_number(label, names) for label in wanted]

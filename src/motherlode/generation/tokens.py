@@ -108,8 +108,6 @@ class Author:
 
     def pieces(self, prompts: Sequence[Prompt], num: int, seed: int) -> Iterator[Piece]:
         """Pieces of `num` texts as they come; text n has the prompt n modulo their number."""
-        from motherlode.generation.decoding import bytes_of_place
-
         check_num(num)
         _refuse(self.options)
         requests = ((number, prompts[number % len(prompts)]) for number in range(num))
@@ -121,13 +119,13 @@ class Author:
                 window=self.window, seed=seed, variant=self.variant, device=self.device,
             )  # fmt: skip
         longest = min(self.window, max(len(prompt.tokens_T) for prompt in prompts) + self.options.max_tokens)
-        num_slots = max(1, min(num, SLOTS, CACHE_BYTES // (bytes_of_place(self.network) * longest)))
-        decoder = self._decoders(num_slots)
+        num_slots = num_slots_of(self.network, num, longest)
         rules = TextRules(self.vocabulary, self.options, self.window)
-        return Writer(decoder, num_slots, rules, self.options, seed).write(requests)
+        return Writer(self.decoders(num_slots), num_slots, rules, self.options, seed).write(requests)
 
     @cached_property
-    def _decoders(self) -> Callable[[int], Decoder]:
+    def decoders(self) -> Callable[[int], Decoder]:
+        """(number of slots) → a decoder of the network."""
         from motherlode.generation.decoding import prepared
 
         return prepared(self.network)
@@ -162,6 +160,13 @@ def author(
     """
     family = run.load(which, device=device)
     return Author(run, family, chosen_variant(run, family, variant), options or run.recipe.generate, device, which)
+
+
+def num_slots_of(network: Any, num: int, longest: int) -> int:
+    """How many of `num` texts are written at a time, each of `longest` tokens at most."""
+    from motherlode.generation.decoding import bytes_of_place
+
+    return max(1, min(num, SLOTS, CACHE_BYTES // (bytes_of_place(network) * longest)))
 
 
 def _refuse(options: GenerateOptions) -> None:

@@ -34,8 +34,8 @@ Ended = Literal["end", "stop", "max_tokens", "window"]
 
 Ask = TypeVar("Ask")
 Out = TypeVar("Out")
-Ask_in = TypeVar("Ask_in", contravariant=True)
-Out_of = TypeVar("Out_of", covariant=True)
+Ask_contra = TypeVar("Ask_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Step(Generic[Out]):
     free_T: NDArray[np.int64] | None = None
 
 
-class Draft(Protocol[Out_of]):
+class Draft(Protocol[Out_co]):
     """One text in the making."""
 
     @property
@@ -78,22 +78,22 @@ class Draft(Protocol[Out_of]):
         """Which of the rules' states it is in."""
         ...
 
-    def begin(self) -> Step[Out_of]:
+    def begin(self) -> Step[Out_co]:
         """What is there before the first token is drawn."""
         ...
 
-    def take(self, token: int) -> Step[Out_of]:
+    def take(self, token: int) -> Step[Out_co]:
         """Add a token that its state allows."""
         ...
 
 
-class Rules(Protocol[Ask_in, Out_of]):
+class Rules(Protocol[Ask_contra, Out_co]):
     """What may be written."""
 
     allowed_AV: NDArray[np.bool_]
     """Tokens that may be drawn in each state, one at least."""
 
-    def draft(self, number: int, ask: Ask_in) -> Draft[Out_of]:
+    def draft(self, number: int, ask: Ask_contra) -> Draft[Out_co]:
         """Text number `number`, of which nothing is written yet."""
         ...
 

@@ -1,7 +1,8 @@
 """Generated files say so: where they came from travels inside them, and beside them.
 
 A PNG carries two text chunks: an XMP packet with IPTC's `DigitalSourceType`, the field that search engines and social
-networks read, and our own JSON naming the run, the weights, the recipe and the seed. The record beside the files speaks
+networks read, and our own JSON naming the run, the weights, the recipe and the seed; a FLAC and a WAV carry the same as
+comments (`sound_marks`). The record beside the files speaks
 C2PA's vocabulary (actions, assertions) but is NOT signed: it tells an honest reader, and stops no forger. Stamping
 costs about 1.1 kB a file; other formats, text among them, are left as they are and rely on the record.
 """
@@ -14,12 +15,23 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from motherlode.safety.sound_marks import mark, marks
+
 TRAINED_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 KEYWORD = "Motherlode"
 RECORD = "provenance.json"
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_SUFFIXES = {_PNG: ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg"}
+_SUFFIXES = (
+    (0, _PNG, ".png"),
+    (0, b"\xff\xd8\xff", ".jpg"),
+    (8, b"WEBP", ".webp"),
+    (0, b"RIFF", ".wav"),
+    (0, b"fLaC", ".flac"),
+    (0, b"OggS", ".ogg"),
+    (4, b"ftyp", ".mp4"),
+)
+"""(place, bytes there, the file name ending they call for); the first that fits counts."""
 _XMP_KEYWORD = "XML:com.adobe.xmp"
 _XMP = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -30,11 +42,11 @@ _XMP = (
 
 
 def stamp(media: bytes, facts: Mapping[str, Any]) -> bytes:
-    """`media` with `facts` inside it, where its format has a place for them (PNG); pixels are untouched."""
-    if not media.startswith(_PNG):
-        return media
+    """`media` with `facts` inside it, where its format has a place for them (PNG, FLAC, WAV); samples are untouched."""
     tool = f"Motherlode {facts.get('motherlode', '')}".strip()
     text = json.dumps(dict(facts), ensure_ascii=False, sort_keys=True)
+    if not media.startswith(_PNG):
+        return mark(media, {"SOFTWARE": tool, KEYWORD.upper(): text, "DIGITALSOURCETYPE": TRAINED_MEDIA})
     packet = _XMP.format(source=TRAINED_MEDIA, tool=tool)
     header_end = len(_PNG) + 25
     stamps = _text_chunk("Software", tool) + _text_chunk(KEYWORD, text) + _text_chunk(_XMP_KEYWORD, packet)
@@ -43,8 +55,8 @@ def stamp(media: bytes, facts: Mapping[str, Any]) -> bytes:
 
 def read(media: bytes) -> dict[str, Any] | None:
     """The facts stamped into `media`, or None where there are none."""
-    for keyword, text in _texts(media):
-        if keyword == KEYWORD:
+    for keyword, text in (*_texts(media), *marks(media).items()):
+        if keyword in (KEYWORD, KEYWORD.upper()):
             try:
                 facts = json.loads(text)
             except ValueError:
@@ -55,8 +67,8 @@ def read(media: bytes) -> dict[str, Any] | None:
 
 def suffix(media: bytes) -> str:
     """The file name ending that the first bytes of `media` call for; ".txt" for text, ".bin" for the unknown."""
-    for magic, ending in _SUFFIXES.items():
-        if media.startswith(magic):
+    for place, magic, ending in _SUFFIXES:
+        if media[place : place + len(magic)] == magic:
             return ending
     try:
         media.decode("utf-8")
