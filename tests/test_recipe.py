@@ -184,3 +184,42 @@ def test_how_to_write_decides_no_weights_and_one_stop_is_enough() -> None:
     assert plain.digest() == other.digest()
     assert other.generate.stop == ("\n\n",)
     assert parse(Recipe, minimal(generate={"templates": {"a": "A {prompt}"}, "template": "a"})).generate.template == "a"
+
+
+FIELDS = {"label": {}, "image": {"codec": "runs/vq"}}
+DRAW = {"draw": {"given": ["label"], "make": ["image"]}}
+
+
+def fielded(**changes: Any) -> dict[str, Any]:
+    return minimal(data={"path": "datasets/a", "fields": FIELDS, "tasks": DRAW, **changes}, model={"family": "gpt"})
+
+
+def test_fields_and_tasks_are_typed() -> None:
+    data = parse(Recipe, fielded(drop_given=0.1)).data
+    assert data.fields["label"].is_label("label")
+    assert not data.fields["image"].is_label("image")
+    assert data.tasks["draw"].given == ("label",)
+    assert parse(Recipe, fielded(fields={**FIELDS, "label": {"column": "caption"}})).data.fields["label"].column
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tasks": {"draw": {"given": ["lable"], "make": ["image"]}}}, "did you mean 'label'"),
+        ({"tasks": {"draw": {"given": ["label"], "make": []}}}, "make"),
+        ({"tasks": {"draw": {"given": ["label", "image"], "make": ["image"]}}}, "name a field once"),
+        ({"tasks": {"draw": {"make": ["image"]}}}, "label has none"),
+        ({"tasks": {"draw": {**DRAW["draw"], "weight": 0}}}, "weight above 0"),
+        ({"tasks": {}}, "go together"),
+        ({"fields": {}, "tasks": {}, "drop_given": 0.1}, "drop_given"),
+        ({"fields": {**FIELDS, "image": {"codec": "runs/vq", "column": "image"}}}, "leave out `column`"),
+        ({"fields": {**FIELDS, "image": {"codecc": "runs/vq"}}}, "did you mean `codec`"),
+        ({"weights": {"a": 1.0}}, "codecs' own"),
+        ({"seconds": 1.0}, "codecs' own"),
+        ({"drop_given": 1.0}, "less than 1"),
+        ({"fields": {**FIELDS, "An Image": {}}}, "pattern"),
+    ],
+)
+def test_fields_and_tasks_that_do_not_fit_are_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        parse(Recipe, fielded(**changes))
