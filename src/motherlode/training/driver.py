@@ -17,6 +17,7 @@ from typing import Any
 
 from motherlode import storage
 from motherlode.errors import DivergedError
+from motherlode.families import Batch
 from motherlode.recipe import TrainOptions
 from motherlode.training import checkpoint, cost, guards, monitor
 from motherlode.training.assembly import Assembly
@@ -230,10 +231,16 @@ class Driver:
             engine.family,
             assembly.modality,
             assembly.spec,
+            self._shown,
             seed=engine.seed,
             step=self.step,
             device=engine.setting.device,
         )
+
+    def _shown(self) -> Batch:
+        """The same held-out samples at every look; training samples where none are held out."""
+        batches = self.assembly.look_batches(self.engine.setting, 0)
+        return batches[1] if batches is not None else self.engine.feed.batch(0)
 
     def _look(self) -> None:
         start = time.perf_counter()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -138,10 +138,20 @@ class Monitor:
         if kind == "look":
             self.looks.append(numbers(line))
 
-    def grid(self, family: Family, modality: Modality, spec: SampleSpec, *, seed: int, step: int, device: str) -> Path:
+    def grid(
+        self,
+        family: Family,
+        modality: Modality,
+        spec: SampleSpec,
+        shown: Callable[[], Batch],
+        *,
+        seed: int,
+        step: int,
+        device: str,
+    ) -> Path:
         """Write `samples/step-N.png` (or a page of texts): the same noise at every step, so one sees it learn."""
         rng = torch_generator(seed, "grid", device=device)
-        samples = family.sample(GRID_SAMPLES if spec.tokens is None else PAGE_SAMPLES, rng=rng)
+        samples = family.preview(GRID_SAMPLES if spec.tokens is None else PAGE_SAMPLES, shown, rng=rng)
         path = self.folder / SAMPLES / f"step-{step}.png"
         path.parent.mkdir(exist_ok=True)
         path = modality.preview(samples, path, spec=spec)

@@ -153,3 +153,83 @@ def test_what_cannot_be_built_says_why(spec: SampleSpec, options: dict[str, Any]
 def test_odd_sides_are_padded_and_cropped() -> None:
     spec = SampleSpec("image", (1, 19, 21))
     assert make(spec).sample(2, rng=torch_generator(0, "s")).shape == (2, 1, 19, 21)
+
+
+class TestCodes:
+    @pytest.mark.parametrize("dims", [1, 2, 3])
+    @pytest.mark.parametrize("kind", ["vq", "rvq", "fsq"])
+    def test_every_kind_learns_and_makes_codes_of_any_size(self, kind: str, dims: int) -> None:
+        spec = SampleSpec("image", SHAPES[dims])
+        book = {"codes": 256 if kind == "fsq" else 16, "quantisers": 3, "start_steps": 5}
+        family = make(spec, kind=kind, codebook=book, latent=None)
+        trainer = engine(family, optimizer={"lr": 3e-3})
+        for _ in range(6):
+            trainer.step(1.0)
+        before = nelbo(family, spec)
+        for _ in range(30):
+            trainer.step(1.0)
+        assert nelbo(family, spec) < before
+        space = family.code_space
+        assert space is not None
+        assert len(space.sizes) == (3 if kind == "rvq" else 1)
+        size = [2 * step for step in space.stride]
+        samples = pictures(3, SampleSpec("image", (spec.shape[0], *size)))
+        codes = family.codes(samples)
+        assert codes.shape == (3, *[2] * dims, len(space.sizes))
+        assert family.from_codes(codes).shape == samples.shape
+        whole = pictures(2, spec)
+        assert torch.allclose(family.from_codes(family.codes(whole)), family.reconstruct(whole), atol=1e-5)
+
+    def test_what_is_no_code_or_cannot_be_encoded_says_so(self) -> None:
+        family = make(kind="vq", codebook={"codes": 16})
+        for wrong in (
+            torch.full((1, 4, 4, 1), 16),
+            torch.zeros(1, 4, 4, 2, dtype=torch.int64),
+            -torch.ones(1, 4, 4, 1),
+        ):
+            with pytest.raises(RecipeError, match="codes must be"):
+                family.from_codes(wrong.long())
+        with pytest.raises(RecipeError, match="multiples of"):
+            family.codes(torch.zeros(1, 1, 18, 16))
+        with pytest.raises(RecipeError, match=r"data\.fields"):
+            family.sample(1, rng=torch_generator(0, "s"))
+        with pytest.raises(RecipeError, match="kind: vq"):
+            make().codes(torch.zeros(1, 1, 16, 16))
+        with pytest.raises(RecipeError, match="levels"):
+            make(kind="fsq", codebook={"codes": 300}, latent=None)
+        with pytest.raises(RecipeError, match="grid"):
+            make(kind="vq", places="vector")
+        assert make().code_space is None
+
+    def test_the_codebook_starts_after_its_steps_and_the_state_is_whole(self) -> None:
+        options: dict[str, Any] = {"kind": "rvq", "codebook": {"codes": 8, "quantisers": 2, "start_steps": 3}}
+        whole = engine(make(**options))
+        for _ in range(8):
+            whole.step(1.0)
+        parts = engine(make(**options))
+        for _ in range(3):
+            parts.step(1.0)
+        resumed = engine(make(seed=0, **options))
+        resumed.family.load_state_dict(parts.family.state_dict())
+        resumed.load_optimizer_state(parts.optimizer_state())
+        resumed.position = parts.position
+        for _ in range(5):
+            resumed.step(1.0)
+        for name, value in whole.family.state_dict().items():
+            assert torch.equal(value, resumed.family.state_dict()[name]), name
+
+    def test_a_look_tells_of_codes_and_shows_pairs(self) -> None:
+        family = make(kind="vq", codebook={"codes": 16, "start_steps": 1})
+        trainer = engine(family)
+        for _ in range(4):
+            trainer.step(1.0)
+        batch = Batch(pictures(32), None, torch.arange(32))
+        found = family.inspect(4, batch, batch)
+        assert 1 <= found["perplexity"] <= 16
+        assert 0 < found["codes_seen"] <= 1
+        shown = family.preview(64, lambda: batch, rng=torch_generator(0, "p"))
+        assert shown.shape == (64, 1, 16, 16)
+        assert torch.equal(shown[:8], batch.samples[:8])
+        assert torch.allclose(shown[8:16], family.reconstruct(batch.samples[:8]), atol=1e-5)
+        half = make().preview(64, lambda: batch, rng=torch_generator(0, "p"))
+        assert torch.allclose(half[32:], make().sample(32, rng=torch_generator(0, "p")), atol=1e-5)

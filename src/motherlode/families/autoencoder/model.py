@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,13 +17,14 @@ from torch import Tensor, nn
 
 from motherlode import registry
 from motherlode.errors import RecipeError
-from motherlode.families import Batch, Family, Turn
+from motherlode.families import Batch, CodeSpace, Family, Turn
 from motherlode.families.autoencoder.losses import Likelihood, kl_divergence
 from motherlode.families.autoencoder.mixture import MOST_NUMBERS, Mixture
-from motherlode.families.autoencoder.networks import build_coder, latent_shape, resolve
+from motherlode.families.autoencoder.networks import CODED, build_coder, build_quantiser, latent_shape, plan_of, resolve
 from motherlode.families.autoencoder.options import Options as AutoencoderOptions
 from motherlode.modality import SampleSpec
 from motherlode.networks.blocks import evaluating
+from motherlode.networks.quantise import Quantised, ScalarQuantiser, VectorQuantiser, perplexity
 from motherlode.randomness import torch_generator
 from motherlode.recipe import Strict
 
@@ -54,11 +56,14 @@ class Autoencoder(Family):
         self.likelihood = Likelihood(options.reconstruction, options.deviation, num_levels)
         self.latent_shape = latent_shape(options, spec)
         num_latent = math.prod(self.latent_shape)
-        mixed = options.mixture and num_latent <= MOST_NUMBERS
+        self.quantiser = build_quantiser(options, seed)
+        mixed = options.mixture and num_latent <= MOST_NUMBERS and not self.coded
         self.mixture = Mixture(options.mixture, num_latent) if mixed else None
         # A tuple hides the list from the state, in which its members stand already.
         self._learner = (nn.ModuleList([self.encoder, self.decoder, self.likelihood]),)
         self._latents: list[Tensor] = []
+        self._lessons: list[Quantised] = []
+        self._points: list[Tensor] = []
 
     @classmethod
     def build(cls, options: Any, spec: SampleSpec, seed: int) -> Autoencoder:
@@ -71,6 +76,11 @@ class Autoencoder(Family):
         return self.options.kind == "vae"
 
     @property
+    def coded(self) -> bool:
+        """Whether an encoding is made of codes."""
+        return self.options.kind in CODED
+
+    @property
     def _device(self) -> torch.device:
         return next(self.encoder.parameters()).device
 
@@ -79,46 +89,89 @@ class Autoencoder(Family):
     def turns(self, step: int) -> Sequence[Turn]:
         """One turn, "autoencoder"."""
         self._latents.clear()
-        return [Turn("autoencoder", self._learner[0], self._loss, self._follow)]
+        self._lessons.clear()
+        self._points.clear()
+        return [Turn("autoencoder", self._learner[0], partial(self._loss, step=step), partial(self._follow, step))]
 
-    def _loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        latents, kl_Z = self._encode(batch.samples, rng)
-        outputs = self.decoder(latents)
+    def _loss(self, batch: Batch, rng: torch.Generator, *, step: int = 0) -> tuple[Tensor, Mapping[str, Tensor]]:
+        features = self.encoder(batch.samples)
+        num_values = math.prod(self.spec.shape)
+        logs: dict[str, Tensor] = {}
+        # Weighed in nats (or errors) a value, so that a rate and a weight mean the same whatever the size of a sample.
+        extra: Tensor | float = 0.0
+        if self.variational:
+            latents, kl_Z = self._draw(features, rng)
+            paid = kl_Z.clamp_min(self.options.free_nats).sum() if self.options.free_nats else kl_Z.sum()
+            extra = self.options.beta * paid / num_values
+            logs["kl"] = kl_Z.detach().sum()
+        elif self.quantiser is not None:
+            latents, extra = self._quantise(features, rng, step)
+            logs["commitment"] = extra.detach()
+        else:
+            latents = features
         if self.mixture is not None:
             self._latents.append(latents.detach().flatten(1).float())
+        outputs = self.decoder(latents)
         cost = self.likelihood(outputs, batch.samples)
-        logs = {"reconstruction": cost.detach()}
-        if kl_Z is None:
-            return cost, logs
-        num_values = math.prod(self.spec.shape)
-        paid = kl_Z.clamp_min(self.options.free_nats).sum() if self.options.free_nats else kl_Z.sum()
-        kl = kl_Z.detach().sum()
-        logs |= {"kl": kl, "nelbo": cost.detach() * num_values + kl}
-        # In nats a value, so that a rate and a weight mean the same whatever the size of a sample.
-        return cost + self.options.beta * paid / num_values, logs
+        logs["reconstruction"] = cost.detach()
+        if self.variational:
+            logs["nelbo"] = cost.detach() * num_values + logs["kl"]
+        return cost + extra, logs
 
-    def _encode(self, samples: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Latents (B, *latent_shape), drawn from the posterior of a VAE, and its KL divergence by latent number."""
-        features = self.encoder(samples)
-        if not self.variational:
-            return features, None
+    def _draw(self, features: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A draw from each posterior, and the KL divergence by latent number, mean over the batch."""
         mean, log_variance = _posterior(features)
         noise = torch.randn(mean.shape, generator=rng, device=rng.device).to(mean)
         return mean + (0.5 * log_variance).exp() * noise, kl_divergence(mean, log_variance)
 
-    def _follow(self) -> None:
+    def _quantise(self, features: Tensor, rng: torch.Generator, step: int) -> tuple[Tensor, Tensor]:
+        """What the decoder gets, and the weighted commitment; before the codebook has started, the features."""
+        assert self.quantiser is not None
+        book = self.options.codebook
+        if self._starts_at >= step and isinstance(self.quantiser, VectorQuantiser):
+            if step == self._starts_at:
+                self._points.append(features.detach().float().movedim(1, -1).flatten(0, -2))
+            return features, features.new_zeros((), dtype=torch.float32)
+        num_active_B = None
+        if self.options.kind == "rvq" and book.dropout:
+            num_active_B = _num_active(len(features), book.quantisers, book.dropout, rng)
+        made = self.quantiser(features, num_active_B)
+        self._lessons.append(made)
+        return made.vectors, book.commitment * made.commitment
+
+    @property
+    def _starts_at(self) -> int:
+        """The step after which the codebook starts: it makes no codes up to then."""
+        return self.options.codebook.start_steps
+
+    def _follow(self, step: int) -> None:
         if self.mixture is not None:
             for latents in self._latents:
                 self.mixture.remember(latents)
+        if isinstance(self.quantiser, VectorQuantiser):
+            # The same on every rank: codebooks must not come apart.
+            rng = torch_generator(self.seed, "codebook", step, device=self._device)
+            if self._points:
+                self.quantiser.start(torch.cat(self._points), rng)
+            if self._lessons:
+                parts = zip(*(made.lessons for made in self._lessons), strict=True)
+                joined = [tuple(torch.cat(values) for values in zip(*part, strict=True)) for part in parts]
+                self.quantiser.learn(joined, rng)  # type: ignore[arg-type]
         self._latents.clear()
+        self._lessons.clear()
+        self._points.clear()
 
     @torch.no_grad()
     def heldout_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Of a VAE −ELBO in nats a sample, one draw from each posterior, β and free bits left aside; else the cost of
         reconstruction, mean over values."""
-        latents, kl_Z = self._encode(batch.samples, rng)
-        cost: Tensor = self.likelihood(self.decoder(latents), batch.samples)
-        return cost if kl_Z is None else cost * math.prod(self.spec.shape) + kl_Z.sum()
+        features = self.encoder(batch.samples)
+        if self.variational:
+            latents, kl_Z = self._draw(features, rng)
+            cost: Tensor = self.likelihood(self.decoder(latents), batch.samples)
+            return cost * math.prod(self.spec.shape) + kl_Z.sum()
+        latents = self.quantiser(features).vectors if self.quantiser is not None else features
+        return self.likelihood(self.decoder(latents), batch.samples)  # type: ignore[no-any-return]
 
     # ---------------------------------------------------------------------------------------------------- sampling
 
@@ -152,6 +205,12 @@ class Autoencoder(Family):
         variant = variant or self.variants[0]
         if variant not in self.variants:
             raise RecipeError("this model has no such weights", variant, f"choose one of: {', '.join(self.variants)}")
+        if self.coded:
+            raise RecipeError(
+                "codes are drawn by a model that has learnt them",
+                f"kind: {self.options.kind}",
+                "train a GPT over the codes: name this run as `codec:` of a field under `data.fields`",
+            )
         if variant == "raw":
             raise RecipeError(
                 "a plain autoencoder samples from a mixture fitted to its latents",
@@ -169,8 +228,79 @@ class Autoencoder(Family):
 
     def _through(self, samples: Tensor) -> Tensor:
         features = self.encoder(samples)
-        latents = _posterior(features)[0] if self.variational else features
+        if self.quantiser is not None:
+            latents = self.quantiser(features).vectors
+        else:
+            latents = _posterior(features)[0] if self.variational else features
         return self.likelihood.mean(self.decoder(latents)).clamp(-1, 1)
+
+    def preview(self, num: int, shown: Callable[[], Batch], *, rng: torch.Generator) -> Tensor:
+        """Rows of held-out samples above their reconstructions; where it can sample, half of the rows are samples."""
+        drawn = num // 2 if self.variational or self.mixture is not None else 0
+        columns = max(1, math.isqrt(num))
+        real = shown().samples.float()
+        num_pairs = min((num - drawn) // 2, len(real)) // columns * columns
+        real = real[:num_pairs]
+        made = self.reconstruct(real)
+        rows = torch.cat(
+            [part for pair in zip(torch.split(real, columns), torch.split(made, columns)) for part in pair]
+        )
+        return torch.cat([rows, self.sample(drawn, rng=rng)]) if drawn else rows
+
+    # ------------------------------------------------------------------------------------------------------- codes
+
+    @property
+    def code_space(self) -> CodeSpace | None:
+        """The codes of kinds vq, rvq and fsq; None of the others."""
+        if self.quantiser is None:
+            return None
+        return CodeSpace(self.quantiser.sizes, plan_of(self.options, self.spec).stride, self.latent_shape[1:])
+
+    @torch.no_grad()
+    def codes(self, samples: Tensor) -> Tensor:
+        """Codes int64 (N, *places, Q) of normalised samples (N, C, *size); see `Family.codes`.
+
+        Raises:
+            RecipeError: a side is no multiple of the stride, or this kind makes no codes.
+        """
+        quantiser, space = self._codec()
+        uneven = any(side % step for side, step in zip(samples.shape[2:], space.stride, strict=True))
+        if uneven or not samples.numel():
+            raise RecipeError(
+                f"samples to encode must have sides that are multiples of {space.stride}",
+                f"shape {tuple(samples.shape)}",
+                "pad or crop them",
+            )
+        with evaluating(self):
+            pieces = torch.split(samples.float(), _PIECE)
+            return torch.cat([quantiser(self.encoder(piece)).codes for piece in pieces])
+
+    @torch.no_grad()
+    def from_codes(self, codes: Tensor) -> Tensor:
+        """Normalised samples (N, C, *size) of codes int64 (N, *places, Q); see `Family.from_codes`.
+
+        Raises:
+            RecipeError: codes out of range or of another number of axes, or this kind makes no codes.
+        """
+        quantiser, space = self._codec()
+        sizes = torch.tensor(space.sizes, device=codes.device)
+        fits = codes.ndim == len(space.stride) + 2 and codes.shape[-1] == len(sizes) and codes.numel() > 0
+        if not fits or bool((codes < 0).any()) or bool((codes >= sizes).any()):
+            raise RecipeError(
+                f"codes must be of shape (N, {len(space.stride)} axes of places, {len(sizes)}) and below {space.sizes}",
+                f"shape {tuple(codes.shape)}",
+                "encode samples with `codes`",
+            )
+        with evaluating(self):
+            pieces = torch.split(codes.to(self._device), _PIECE)
+            made = [self.likelihood.mean(self.decoder(quantiser.vectors_of(piece))) for piece in pieces]
+        return torch.cat(made).clamp(-1, 1)
+
+    def _codec(self) -> tuple[VectorQuantiser | ScalarQuantiser, CodeSpace]:
+        space = self.code_space
+        if self.quantiser is None or space is None:
+            raise RecipeError("only kinds vq, rvq and fsq make codes", f"kind: {self.options.kind}", "set `kind: vq`")
+        return self.quantiser, space
 
     # -------------------------------------------------------------------------------------------------- diagnostics
 
@@ -187,9 +317,21 @@ class Autoencoder(Family):
             found["psnr"] = float(10 * torch.log10(4 / error.clamp_min(1e-10)))
             if self.variational:
                 rng = torch_generator(self.seed, "inspect", step, device=self._device)
-                kl_Z = self._encode(heldout.samples, rng)[1]
-                assert kl_Z is not None
+                kl_Z = self._draw(self.encoder(heldout.samples), rng)[1]
                 found |= {"kl": float(kl_Z.sum()), "active": float((kl_Z > _ACTIVE_NATS).float().mean())}
+        if self.coded:
+            found |= self._code_use(heldout.samples)
+        return found
+
+    def _code_use(self, samples: Tensor) -> dict[str, float]:
+        """How varied the codes of unseen samples are, as a share of what so many places could show."""
+        codes, (quantiser, _) = self.codes(samples), self._codec()
+        most = [min(size, codes[..., 0].numel()) for size in quantiser.sizes]
+        found = {"perplexity": perplexity(codes[..., 0], quantiser.sizes[0])}
+        distinct = [len(torch.unique(codes[..., number])) / most[number] for number in range(len(most))]
+        found["codes_seen"] = sum(distinct) / len(distinct)
+        if isinstance(quantiser, VectorQuantiser):
+            found["codes_alive"] = quantiser.alive
         return found
 
     def warnings(self, history: Sequence[Mapping[str, float]]) -> list[str]:
@@ -199,6 +341,13 @@ class Autoencoder(Family):
 
 _ACTIVE_NATS = 0.01
 """A latent number that says less about a sample than this is not in use."""
+
+
+def _num_active(num: int, num_quantisers: int, share: float, rng: torch.Generator) -> Tensor:
+    """How many quantisers count for each sample: all, or, for a share of samples, 1 to all alike (SoundStream)."""
+    few = torch.randint(1, num_quantisers + 1, (num,), generator=rng, device=rng.device)
+    dropped = torch.rand(num, generator=rng, device=rng.device) < share
+    return torch.where(dropped, few, num_quantisers)
 
 
 class _Sampler(nn.Module):

@@ -12,8 +12,19 @@ from motherlode.families.autoencoder.options import Options
 from motherlode.modality import SampleSpec
 from motherlode.networks.blocks import crop, num_dims, pad, seeded
 from motherlode.networks.coder import Decoder, Encoder, Plan, Stride
+from motherlode.networks.quantise import ScalarQuantiser, VectorQuantiser
 
 _LATENT = 32
+CODED = ("vq", "rvq", "fsq")
+"""Kinds that make codes."""
+_FSQ_LEVELS = {
+    256: (8, 6, 5),
+    1024: (8, 5, 5, 5),
+    4096: (7, 5, 5, 5, 5),
+    16384: (8, 8, 8, 6, 5),
+    65536: (8, 8, 8, 5, 5, 5),
+}
+"""Of Mentzer et al. 2023, table 1, by the size of codebook that they come near to."""
 _LEAST_SIDE = 4
 _GRID_STRIDES: dict[int, tuple[int | tuple[int, ...], ...]] = {1: (2, 4, 4, 5), 2: (2, 2), 3: ((1, 2, 2), (2, 2, 2))}
 
@@ -26,7 +37,12 @@ def resolve(options: Options, spec: SampleSpec) -> Options:
     """
     dims = num_dims(spec.shape)
     variational = options.kind == "vae"
-    places = options.places if options.places != "auto" else "vector"
+    coded = options.kind in CODED
+    if coded and options.places == "vector":
+        raise RecipeError(
+            "codes lie on a grid", "places: vector", f"leave out `places`, or use another kind than {options.kind}"
+        )
+    places = options.places if options.places != "auto" else "grid" if coded else "vector"
     reconstruction = options.reconstruction
     if reconstruction == "auto":
         reconstruction = "gaussian" if variational else "l1" if dims == 1 else "l2"
@@ -41,7 +57,7 @@ def resolve(options: Options, spec: SampleSpec) -> Options:
     sound = dims == 1
     return options.model_copy(
         update={
-            "latent": options.latent or _LATENT,
+            "latent": len(_levels(options)) if options.kind == "fsq" else options.latent or _LATENT,
             "places": places,
             "strides": _strides(options, spec, places),
             "stem": options.stem if options.stem is not None else (max(1, options.width // 2) if sound else 0),
@@ -49,6 +65,40 @@ def resolve(options: Options, spec: SampleSpec) -> Options:
             "reconstruction": reconstruction,
         }
     )
+
+
+def _levels(options: Options) -> tuple[int, ...]:
+    """Levels of each number of a place of an fsq."""
+    levels = options.codebook.levels or _FSQ_LEVELS.get(options.codebook.codes, ())
+    if not levels:
+        raise RecipeError(
+            "an fsq needs its levels, whose product is the number of codes",
+            f"codes: {options.codebook.codes}",
+            f"set `codebook: {{levels: [8, 8, 8]}}`, or codes to one of: {', '.join(map(str, _FSQ_LEVELS))}",
+        )
+    if options.latent not in (None, len(levels)):
+        raise RecipeError("an fsq has a number a level", f"latent: {options.latent}", "leave out `latent`")
+    return levels
+
+
+def build_quantiser(options: Options, seed: int) -> VectorQuantiser | ScalarQuantiser | None:
+    """What makes codes of features, for resolved options; None for kinds without codes."""
+    if options.kind not in CODED:
+        return None
+    book = options.codebook
+    if options.kind == "fsq":
+        return ScalarQuantiser(_levels(options))
+    assert options.latent is not None
+    num_quantisers = book.quantisers if options.kind == "rvq" else 1
+    with seeded(seed, "codebook"):
+        return VectorQuantiser(
+            book.codes,
+            options.latent,
+            num_quantisers,
+            decay=book.decay,
+            revive=book.revive,
+            estimator=book.estimator,
+        )
 
 
 def _strides(options: Options, spec: SampleSpec, places: str) -> tuple[Stride, ...]:

@@ -12,10 +12,35 @@ Reconstruction = Literal["bernoulli", "gaussian", "laplace", "l1", "l2"]
 Step = Annotated[int, Field(ge=1, le=64)]
 
 
+class CodebookOptions(Strict):
+    """Codes between encoder and decoder, of the kinds vq, rvq and fsq."""
+
+    codes: int = Field(512, ge=2, le=1 << 16, description="codes of each quantiser")
+    quantisers: int = Field(8, ge=1, le=64, description="rvq: how many, each on what the ones before it left over")
+    levels: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (), description="fsq: levels of each number of a place; default: the published ones for so many codes"
+    )
+    commitment: float = Field(0.25, ge=0, description="weight of the distance of features to their codes")
+    decay: float = Field(0.99, ge=0, lt=1, description="of the moving averages that codes are")
+    start_steps: int = Field(50, ge=0, description="steps without codes, after which k-means makes the first ones")
+    revive: float = Field(
+        0.03, ge=0, lt=1, description="codes chosen less often than this share of the mean are moved; 0: never"
+    )
+    estimator: Literal["straight", "rotation"] = Field(
+        "straight", description="how gradients pass the codebook: straight through, or by the rotation trick"
+    )
+    dropout: float = Field(
+        0.5, ge=0, le=1, description="rvq: share of samples that learn with the first few quantisers only"
+    )
+
+
 class Options(Strict):
     """How an autoencoder is made and trained."""
 
-    kind: Literal["plain", "vae"] = Field("vae", description="what lies between encoder and decoder")
+    kind: Literal["plain", "vae", "vq", "rvq", "fsq"] = Field(
+        "vae", description="what lies between encoder and decoder"
+    )
+    codebook: CodebookOptions = CodebookOptions()
     latent: int | None = Field(
         None, ge=1, description="numbers a sample becomes (a place, where there is a grid); default: 32"
     )
