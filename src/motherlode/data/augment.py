@@ -9,7 +9,7 @@ where it serves: it costs no room and never repeats itself.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,18 +120,20 @@ def _alter(
 
     result: list[bytes] = [b""] * len(media)
     stream = f"altered copies {task.shard}"
-    for number, (shape, rows) in enumerate(_by_shape(modality.shapes(columns))):
-        spec = SampleSpec(modality.name, shape)
+    rates = columns.get("rate", np.zeros(len(media))).tolist()
+    for number, ((shape, rate), rows) in enumerate(_alike(zip(modality.shapes(columns), rates, strict=True))):
+        spec = SampleSpec(modality.name, shape, rate=float(rate))
         samples = torch.from_numpy(np.stack([modality.decode(media[row], spec) for row in rows]))
         rng = torch_generator(task.seed, f"{stream} {number}", *place)
         altered = modality.augment(modality.normalise(samples), task.policy, 1.0, rng)
         for row, sample in zip(rows, modality.denormalise(altered).numpy()):
-            result[row] = modality.encode(sample)
+            result[row] = modality.encode(sample, spec)
     return result
 
 
-def _by_shape(shapes: Sequence[tuple[int, ...]]) -> Iterator[tuple[tuple[int, ...], list[int]]]:
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for row, shape in enumerate(shapes):
-        groups.setdefault(shape, []).append(row)
+def _alike(forms: Iterable[Any]) -> Iterator[tuple[Any, list[int]]]:
+    """Each distinct form, and the rows that have it."""
+    groups: dict[Any, list[int]] = {}
+    for row, form in enumerate(forms):
+        groups.setdefault(form, []).append(row)
     yield from groups.items()

@@ -130,7 +130,7 @@ def gather(parts: Path, records: Sequence[PartRecord], *, num_sources: int, by_f
                 found["sizes"].append(to_numpy(pc.binary_length(batch.column("media")), 0).astype(np.int64))
                 found["sources"].append(np.full(batch.num_rows, source, np.int16))
                 if by_folder:
-                    folders = pc.replace_substring_regex(batch.column("uri"), r"^(?:.*/)?([^/]*)/[^/]*$", r"\1")
+                    folders = pc.replace_substring_regex(batch.column("uri"), r"^(?:(?:.*/)?([^/]*)/)?[^/]*$", r"\1")
                     found["groups"].append(groups.codes(folders, np.int32))
                 fit = found["reasons"][-1] < 0
                 for column, file in zip(on_disk, files, strict=True):

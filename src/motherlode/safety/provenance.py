@@ -2,9 +2,9 @@
 
 A PNG carries two text chunks: an XMP packet with IPTC's `DigitalSourceType`, the field that search engines and social
 networks read, and our own JSON naming the run, the weights, the recipe and the seed; a FLAC and a WAV carry the same as
-comments (`sound_marks`). The record beside the files speaks
-C2PA's vocabulary (actions, assertions) but is NOT signed: it tells an honest reader, and stops no forger. Stamping
-costs about 1.1 kB a file; other formats, text among them, are left as they are and rely on the record.
+comments (`sound_marks`). The record beside the files speaks C2PA's vocabulary (actions, assertions) but is NOT signed:
+it tells an honest reader, and stops no forger. Stamping costs about 1.1 kB a file; other formats, text among them, are
+left as they are and rely on the record.
 """
 
 from __future__ import annotations
