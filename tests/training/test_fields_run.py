@@ -30,6 +30,7 @@ from motherlode.recipe import Recipe, parse
 from motherlode.training.assembly import Assembly
 from motherlode.training.corpus import Corpus
 from motherlode.training.estimate import estimate
+from motherlode.training.evaluate import evaluate
 from motherlode.training.run import Run, train
 from motherlode.training.words import about_dropped, about_tokens
 
@@ -297,3 +298,33 @@ def test_the_layout_decides_the_digest(sets: Path, tmp_path: Path) -> None:
     other = Assembly.of(recipe(sets, tmp_path, tasks={"draw": TASKS["draw"]}))
     assert first.identity["data.tokenizer"] != other.identity["data.tokenizer"]
     assert (Path(first.spec.tokens.folder) / FILE).is_file() if first.spec.tokens else False
+
+
+def test_every_task_is_measured_on_held_out_rows(run_path: Path, sets: Path, tmp_path: Path) -> None:
+    report = evaluate(run_path, out=tmp_path / "report")
+    names = {"task:draw:image:nats_per_token", "task:draw:image:bits_per_sample"}
+    names |= {f"task:name:label:{metric}" for metric in ("nats_per_token", "bits_per_sample", "accuracy")}
+    assert set(report) == names
+    num = len(Run.open(run_path).dataset.split("heldout"))
+    for measure in report.values():
+        assert measure.num_samples == num
+        assert measure.low <= measure.value <= measure.high
+    nats, bits = report["task:draw:image:nats_per_token"], report["task:draw:image:bits_per_sample"]
+    assert bits.value == pytest.approx(nats.value * 16 / math.log(2))
+    assert nats.value < math.log(8) + 0.2
+    assert "draw → image: nats a token" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    some = evaluate(run_path, measures=("accuracy",), out=tmp_path / "some")
+    assert list(some) == ["task:name:label:accuracy"]
+    with pytest.raises(MotherlodeError, match="accuracy"):
+        evaluate(run_path, measures=("acuracy",), out=tmp_path / "none")
+    single = train(recipe(sets, tmp_path, tasks={"draw": TASKS["draw"]}))
+    changes = evaluate(single, out=tmp_path / "single").compare(report)
+    assert {change.name for change in changes} == {name for name in names if ":draw:" in name}
+    assert all(change.change.method.startswith("paired") for change in changes)
+
+
+def test_a_masked_model_has_no_such_measures(sets: Path, tmp_path: Path) -> None:
+    model = {"family": "bert", "width": 32, "depth": 2, "heads": 2}
+    run = train(recipe(sets, tmp_path, model=model))
+    with pytest.raises(MotherlodeError, match="left to right"):
+        evaluate(run, out=tmp_path / "report")

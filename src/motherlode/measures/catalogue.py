@@ -6,7 +6,7 @@ One table for the report, the command line and the docs, so that a number is exp
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from motherlode.errors import MeasureError
@@ -358,6 +358,26 @@ CATALOGUE: dict[str, Definition] = {
 
 GROUPS = tuple(dict.fromkeys(definition.group for definition in CATALOGUE.values()))
 HARNESS = "harness"
+FIELD = "task"
+FIELD_METRICS = {
+    "nats_per_token": Definition(
+        "nats a token",
+        FIELD,
+        "lower",
+        "How surprised the model is by each token of what it should make, among those that may come there; the log of "
+        "their number where it knows nothing.",
+    ),
+    "bits_per_sample": Definition(
+        "bits a sample",
+        FIELD,
+        "lower",
+        "How surprised the model is by the whole of what it should make, given what is given.",
+    ),
+    "accuracy": Definition(
+        "right labels", FIELD, "higher", "How often the likeliest label is the right one.", target=1.0, share=True
+    ),
+}
+"""Of a field that a task makes."""
 _PLACE = ":"
 
 
@@ -366,8 +386,21 @@ def harness_name(task: str, metric: str) -> str:
     return _PLACE.join((HARNESS, task.replace(_PLACE, "_"), metric.replace(_PLACE, "_")))
 
 
+def field_name(task: str, field: str, metric: str) -> str:
+    """The name of a metric of a field that a task makes."""
+    return _PLACE.join((FIELD, task.replace(_PLACE, "_"), field, metric))
+
+
 def definition(name: str) -> Definition:
-    """The measure of a name; names of an outside harness ("harness:arc_easy:acc") define themselves."""
+    """The measure of a name.
+
+    Names of an outside harness ("harness:arc_easy:acc") and of fields ("task:draw:image:nats_per_token") define
+    themselves.
+    """
+    if name.startswith(FIELD + _PLACE):
+        task, field, metric = name.split(_PLACE)[1:]
+        general = FIELD_METRICS[metric]
+        return replace(general, title=f"{task} → {field}: {general.title}")
     if not name.startswith(HARNESS + _PLACE):
         return CATALOGUE[name]
     task, metric = name.split(_PLACE)[1:]

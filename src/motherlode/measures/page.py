@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from motherlode.measures import charts
-from motherlode.measures.catalogue import HARNESS, definition
+from motherlode.measures.catalogue import FIELD, HARNESS, definition
 from motherlode.measures.report import Measure, Passage, Report
 
 _HEADINGS = {
@@ -25,6 +25,7 @@ _HEADINGS = {
     "variety": "Fidelity and variety",
     "verbatim": "Memorisation",
     HARNESS: "Tasks",
+    FIELD: "What is made of what",
 }
 _HEADLINE = (
     "frechet",

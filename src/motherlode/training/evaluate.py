@@ -32,6 +32,7 @@ from motherlode.measures.panel import Panel, Pool, Progress
 from motherlode.measures.perceptual import Lpips
 from motherlode.measures.report import Report
 from motherlode.modality import Modality, SampleSpec
+from motherlode.training import evaluate_fields as fields
 from motherlode.training import evaluate_language as language
 from motherlode.training.asked import Asked
 from motherlode.training.pools import Decoded, Generated, pool_at
@@ -118,7 +119,9 @@ def evaluate(
         from motherlode.training.run import Run
 
         run = Run.open(run) if isinstance(run, str | Path) else run
-        if run.spec.tokens is not None:
+        if run.recipe.data.fields:
+            report = _fields_of_run(run, asked, progress)
+        elif run.spec.tokens is not None:
             report = _language_of_run(run, asked, progress)
         else:
             report = _images_of_run(run, asked, progress, perceptual)
@@ -186,6 +189,12 @@ def _language_of_run(run: Run, asked: Asked, progress: Progress | None) -> Repor
     taken = panel.take(_names(run, asked, proposed))
     facts = _dated(_facts(run, asked.which, found["variant"], found["shape"]), panel.notes, asked.seed)
     return Report(taken, facts, history=run.metrics(), texts=language.passages(panel, taken), pulls=panel.pulls)
+
+
+def _fields_of_run(run: Run, asked: Asked, progress: Progress | None) -> Report:
+    found = fields.measure_run(run, asked, progress)
+    facts = _dated(_facts(run, asked.which, found.variant, fields.subtitle_of(run)), found.notes, asked.seed)
+    return Report(found.measures, facts, history=run.metrics(), pulls=found.pulls)
 
 
 def _language_of_folders(samples: str | Path, asked: Asked, progress: Progress | None) -> Report:
