@@ -23,6 +23,7 @@ EXAMPLES = (
 EXTRAS = {
     "features": ("efficientnet_lite_pytorch", "measure with ImageNet features instead of hand-made ones"),
     "export": ("onnxruntime", "export to ONNX, checked in onnxruntime"),
+    "video": ("av", "read and write video files"),
     "ray": ("ray", "spread `prepare` over a Ray cluster"),
 }
 _GEMM_SIDE = 1024

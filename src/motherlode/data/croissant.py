@@ -54,7 +54,7 @@ _CONTEXT: dict[str, Any] = {
 }
 _MOST_LICENCES = 20
 _TYPES = {"string": "sc:Text", "bool": "sc:Boolean", "float": "sc:Float", "double": "sc:Float"}
-_MEDIA_TYPES = {"image": "sc:ImageObject", "audio": "sc:AudioObject"}
+_MEDIA_TYPES = {"image": "sc:ImageObject", "audio": "sc:AudioObject", "video": "sc:VideoObject"}
 _MEANINGS = {
     "id": "hash of the sample's content in its normal form",
     "label": "number of the label in the record set `labels`",
