@@ -124,3 +124,37 @@ def test_what_is_no_codec_is_refused(dataset: Dataset, tiny_run: Path, tmp_path:
     field_parts.codec_run(tmp_path / "stopped", dataset.spec(), status="stopped")
     with pytest.raises(RecipeError, match="finished"):
         Codec.open(tmp_path / "stopped", "image")
+
+
+def tones(folder: Path, num: int) -> Dataset:
+    """Sounds of .2 to .5 s at 8 kHz, one pitch each."""
+    import soundfile
+
+    from motherlode.data.prepare import prepare
+
+    (folder / "raw").mkdir(parents=True)
+    for number in range(num):
+        times = np.arange(1600 + 211 * (number % 12)) / 8000
+        soundfile.write(
+            folder / "raw" / f"{number:03d}.wav", 0.5 * np.sin(2 * np.pi * (200 + 37 * number) * times), 8000
+        )
+    options: dict[str, Any] = {"near_duplicates": "off", "outliers": "off", "workers": 1, "heldout": 0.25}
+    return prepare(folder / "raw", modality="audio", out=folder / "tones", **options)
+
+
+def test_sounds_are_coded_whole(tmp_path: Path) -> None:
+    dataset = tones(tmp_path, 24)
+    spec = dataset.spec()
+    field_parts.codec_run(tmp_path / "codec", spec, stride=80, quantisers=2)
+    coder = Codec.open(tmp_path / "codec", "speech")
+    assert coder.is_ragged
+    values_T, counts_N = open_codes(dataset, coder)
+    samples = [sample for split in ("train", "heldout") for sample in whole_samples(dataset, split, spec)]
+    assert counts_N.tolist() == [2 * -(-sample.shape[1] // 80) for sample in samples]
+    starts_N = np.cumsum(counts_N) - counts_N
+    field = Field("speech", "codes", 90, 100, (8, 8), (0,), "audio")
+    for row, content in enumerate(dataset.split("train").rows()):
+        tokens = coder.tokens_of(field, content["audio"]["bytes"])
+        stored = values_T[starts_N[row] : starts_N[row] + counts_N[row]]
+        assert (tokens == field.tokens_of(stored)).all()
+        assert (field.codes_of(tokens).ravel() == stored).all()

@@ -141,11 +141,13 @@ class Compositions:
             counts_N = self.parts[name].counts_N
             has_N &= counts_N >= 0
             total_N += 2 + (0 if bare and name in wanted.given else counts_N)
-        return np.where(has_N, total_N, 0)
+        sizes_N: NDArray[np.int64] = np.where(has_N, total_N, 0)
+        return sizes_N
 
     def able(self, task: int) -> NDArray[np.int64]:
         """Rows in use that make a document for a task, ascending."""
-        return self._rows[self._able_NK[self._rows, task]]
+        rows_N: NDArray[np.int64] = self._rows[self._able_NK[self._rows, task]]
+        return rows_N
 
     def document(self, row: int, task: int, *, bare: bool = False) -> NDArray[np.int32]:
         """The document of a row for a task, with its given fields left empty or not."""
