@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from motherlode import registry, storage
+from motherlode import storage
 from motherlode import tokenizer as tokenizers
 from motherlode.families import CodeSpace, Family, Turn
 from motherlode.fields import FILE, Field, Layout, Task
@@ -41,14 +40,14 @@ TASKS = (
 
 def layout_of(tokenizer: tokenizers.Tokenizer, folder: Path) -> Layout:
     """A tokenizer's folder with the tokens of all fields."""
-    tokens = tokenizers.load(tokenizer.folder)
-    end = tokens.backend.token_to_id("<|end|>")
-    layout = Layout.build(FIELDS, TASKS, end=end, num_text_tokens=len(tokens))
     from tokenizers import AddedToken
+    from tokenizers import Tokenizer as Backend
 
-    tokens.backend.add_special_tokens([AddedToken(name, special=True) for name in layout.names])
+    backend = Backend.from_file(str(tokenizer.folder / tokenizers.FILE))
+    layout = Layout.build(FIELDS, TASKS, end=backend.token_to_id("<|end|>"), num_text_tokens=len(tokenizer))
+    backend.add_special_tokens([AddedToken(name, special=True) for name in layout.names])
     folder.mkdir(parents=True)
-    tokens.backend.save(str(folder / tokenizers.FILE))
+    backend.save(str(folder / tokenizers.FILE))
     (folder / FILE).write_text(layout.to_json())
     return layout
 
@@ -70,7 +69,7 @@ class Blocks(Family):
         self.is_sound = spec.modality == "audio"
 
     @classmethod
-    def build(cls, options: Any, spec: SampleSpec, seed: int) -> Family:
+    def build(cls, options: Any, spec: SampleSpec, seed: int) -> Family:  # noqa: ARG003
         return cls(spec)
 
     def turns(self, step: int) -> Sequence[Turn]:

@@ -101,7 +101,9 @@ def check_whole(layout: Layout, tokenizer: Tokenizer, name: str, tokens_T: NDArr
 
 
 @pytest.mark.parametrize("task", [task.name for task in TASKS])
-@hypothesis_given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.0, 1.0, 60.0]), window=st.integers(44, WINDOW))
+@hypothesis_given(
+    seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.0, 1.0, 60.0]), window=st.integers(44, WINDOW)
+)
 @settings(max_examples=15, deadline=None)
 def test_every_field_is_whole_whatever_the_model_says(
     fielded: tuple[Layout, Tokenizer], task: str, seed: int, scale: float, window: int
@@ -165,7 +167,7 @@ def test_a_beginning_is_continued(fielded: tuple[Layout, Tokenizer]) -> None:
 
 
 def test_a_beginning_that_fills_its_field_still_ends_at_a_whole_place(fielded: tuple[Layout, Tokenizer]) -> None:
-    layout, tokenizer = fielded
+    layout, _ = fielded
     speech = layout.field("speech")
     long_T = speech.tokens_of(np.ones((12, 2), np.int64)).astype(np.int64)  # longer than any in training
     for parts in write(rules_of(fielded, "free"), [Opening(kept={"speech": long_T})], 5).values():
@@ -217,7 +219,7 @@ def test_guidance_of_one_is_none(fielded: tuple[Layout, Tokenizer]) -> None:
 
 
 def test_guidance_begins_where_the_made_fields_do(fielded: tuple[Layout, Tokenizer]) -> None:
-    """A given field that is left out is made without guidance; its row reads the same afterwards, but for that field."""
+    """A given field that is left out is made without guidance; its row then reads all but that field."""
     layout, tokenizer = fielded
     rules, decoder = rules_of(fielded, "both"), Noise(2, len(tokenizer))
     (parts,) = write(rules, [Opening()], 1, 1, decoder, guidance=2.0).values()
@@ -229,7 +231,7 @@ def test_guidance_begins_where_the_made_fields_do(fielded: tuple[Layout, Tokeniz
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_a_document_is_the_same_in_any_company(fielded: tuple[Layout, Tokenizer], guidance: float) -> None:
-    layout, tokenizer = fielded
+    _, tokenizer = fielded
     words_T = tokenizer.encode(["春眠"])[0].astype(np.int64)
     openings = [Opening(), Opening({"caption": words_T}), Opening({"caption": words_T[:1]})]
     made = [

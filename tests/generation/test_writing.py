@@ -42,7 +42,9 @@ def vocabulary(space: TokenSpace) -> Vocabulary:
     return Vocabulary.of(space, 448)
 
 
-def writer(network: Any, vocabulary: Vocabulary, num_slots: int = 4, seed: int = 0, **options: Any) -> Writer[Prompt, Piece]:
+def writer(
+    network: Any, vocabulary: Vocabulary, num_slots: int = 4, seed: int = 0, **options: Any
+) -> Writer[Prompt, Piece]:
     chosen = GenerateOptions(**{"max_tokens": 12, **options})
     return writing_with(prepared(network)(num_slots), vocabulary, chosen, num_slots, seed)
 

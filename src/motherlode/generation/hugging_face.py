@@ -4,6 +4,7 @@
     <folder>/config.json                the architecture, and the settings of `generate`
     <folder>/generation_config.json     where the family has one
     <folder>/tokenizer.json, tokenizer_config.json
+    <folder>/fields.json, codecs/       of a run over fields: which tokens are whose, and what codes mean
     <folder>/README.md                  the model card
 
 A checkpoint of a run is such a folder already, card aside; an export adds the card, the manifest and the provenance.
@@ -12,13 +13,16 @@ A checkpoint of a run is such a folder already, card aside; an export adds the c
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motherlode import storage
 from motherlode.errors import StorageError
+from motherlode.fields import Field, Layout
 from motherlode.generation.card import About
+from motherlode.generation.codecs import CODECS
 from motherlode.recipe import GenerateOptions
 from motherlode.tokenizer import TokenSpace
 from motherlode.tokenizer_files import tokenizer_files
@@ -46,6 +50,31 @@ text = tokenizer.decode(tokens[0], skip_special_tokens=True)
 The tokenizer puts `{bos}` before a text, as every text began in training; how tokens are drawn is in
 `generation_config.json`, as the run's recipe has it. `peft` adapts the model as it is; its
 attention projections are `q_proj`, `k_proj`, `v_proj` and `o_proj`."""
+
+_COMPOSES = """```python
+from motherlode.fields import Layout
+from motherlode.training.run import Run
+from transformers import AutoModelForCausalLM, AutoTokenizer
+import torch
+
+layout, tokenizer = Layout.load("."), AutoTokenizer.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained(".")
+prompt = tokenizer("{prompt}", return_tensors="pt")
+num_given = prompt["input_ids"].shape[1]
+
+
+def allowed(_, tokens):  # holds the model to whole samples
+    ranges = layout.ranges("{name}", len(tokens) - num_given)
+    return [token for first, behind in ranges for token in range(first, behind)]
+
+
+tokens = model.generate(**prompt, do_sample=True, max_new_tokens={num}, prefix_allowed_tokens_fn=allowed)
+codes = layout.field("{name}").codes_of(tokens[0, num_given:].numpy())
+sample = Run.open("codecs/{name}").load().from_codes(torch.from_numpy(codes)[None])  # in [-1, 1]
+```
+
+`fields.json` says which tokens belong to which field; `codecs/` holds the models that give codes their meaning. In the
+folder of its run, `lode generate` does all of this for every task, with guidance, and writes files."""
 
 _FILLS = """```python
 from transformers import AutoModelForMaskedLM, AutoTokenizer
@@ -86,17 +115,43 @@ def write(run: Run, family: Family, variant: str, facts: dict[str, Any], folder:
     write_weights(family.state_dict(), folder / WEIGHTS, facts)
     task, example = ("text-generation", _WRITES) if does_write else ("fill-mask", _FILLS)
     tags = ", ".join(["generative", run.recipe.family, run.spec.modality])
+    makes = f"{'writes' if does_write else 'fills masks in'} {run.spec.modality} of up to {length:,} tokens"
+    use = example.format(prompt="Once upon a time", bos=_bos_name(folder))
+    layout = Layout.load(space.folder)
+    if layout is not None:
+        shutil.copytree(run.path / CODECS, folder / CODECS)
+        makes = f"makes fields of one another in documents of up to {length:,} tokens: {_tasks(layout)}"
+        use = (_composed(layout) if does_write else "") or use
     return About(
         front=["library_name: transformers", f"pipeline_tag: {task}", f"tags: [{tags}]"],
-        makes=f"{'writes' if does_write else 'fills masks in'} {run.spec.modality} of up to {length:,} tokens, "
-        f"out of a vocabulary of {space.vocabulary:,}",
-        use=example.format(prompt="Once upon a time", bos=_bos_name(folder)),
+        makes=f"{makes}, out of a vocabulary of {space.vocabulary:,}",
+        use=use,
         limits=[
             f"It has seen windows of {length:,} tokens, and no text of more.",
             "It says what is likely, not what is true; it can repeat texts of its training data word for word.",
         ],
         origin=facts,
     )
+
+
+def _tasks(layout: Layout) -> str:
+    """What the tasks make of what: "label → image; image → caption"."""
+    return "; ".join(f"{', '.join(task.given) or 'nothing'} → {', '.join(task.make)}" for task in layout.tasks)
+
+
+def _composed(layout: Layout) -> str:
+    """How to use the first task that makes a field of codes of a fixed size first; "" where none does."""
+    for task in layout.tasks:
+        one = layout.field(task.make[0])
+        if one.kind == "codes" and one.num_tokens:
+            given = "".join(f"<|{name}|>{_example(layout.field(name))}<|end|>" for name in task.given)
+            return _COMPOSES.format(prompt=f"{given}<|{one.name}|>", name=one.name, num=one.num_tokens)
+    return ""
+
+
+def _example(one: Field) -> str:
+    """A value of a given field, as tokens are written."""
+    return f"<|{one.name}:0:0|>" if one.kind == "label" else "Once" if one.kind == "text" else ""
 
 
 def _settings(content: bytes, options: GenerateOptions, space: TokenSpace) -> bytes:
