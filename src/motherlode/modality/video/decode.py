@@ -36,6 +36,8 @@ _MAGIC = {
     b"\x00\x00\x01\xba": "mpeg",
     b"\x00\x00\x01\xb3": "mpegvideo",
 }
+_INDEX = b"moov"
+"""The box without which a file of that kind cannot be read; most writers put it last."""
 _PICTURE_MAGIC = {b"GIF8": "GIF", b"\x89PNG\r\n\x1a\n": "PNG"}
 _PACKET_BYTES = 188
 _MOST_A_SECOND = 240
@@ -114,6 +116,8 @@ def open_film(media: bytes, options: Clean) -> Iterator[Film]:
     kind = sniff(media)
     if kind is None:
         raise Unfit("unknown_format")
+    if kind == "mov" and _INDEX not in media:
+        raise Unfit("truncated")
     if kind in PICTURES:
         with quiet():
             yield _open_animation(media, kind, options)
@@ -152,7 +156,7 @@ def _damage_as_unfit(av: Any) -> Iterator[None]:
     except av.error.EOFError as error:
         raise Unfit("truncated") from error
     except (av.error.FFmpegError, ValueError, OverflowError, RuntimeError, MemoryError, IndexError) as error:
-        raise Unfit("truncated" if "moov atom" in str(error) else "undecodable") from error
+        raise Unfit("undecodable") from error
 
 
 def _check_size(width: int, height: int, options: Clean) -> None:
