@@ -91,7 +91,7 @@ def test_sound_alone_has_no_video() -> None:
     assert reason(samples.song()) == "no_video"
 
 
-@pytest.mark.parametrize("make", [lambda c: samples.mp4(c), lambda c: samples.film(c, file_format="matroska")])
+@pytest.mark.parametrize("make", [samples.mp4, lambda c: samples.film(c, file_format="matroska")])
 def test_one_frame_is_a_picture(make: object) -> None:
     assert reason(make(samples.scene(5, frames=1))) == "single_frame"  # type: ignore[operator]
     assert reason(samples.gif(samples.scene(5, frames=1))) == "single_frame"
