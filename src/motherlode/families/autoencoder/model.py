@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from motherlode import registry
 from motherlode.errors import RecipeError
 from motherlode.families import Batch, CodeSpace, Family, Turn
+from motherlode.families.autoencoder.critics import build_critic
+from motherlode.families.autoencoder.judges import Judges, critic_loss
 from motherlode.families.autoencoder.losses import Likelihood, kl_divergence
 from motherlode.families.autoencoder.mixture import MOST_NUMBERS, Mixture
 from motherlode.families.autoencoder.networks import CODED, build_coder, build_quantiser, latent_shape, plan_of, resolve
@@ -59,11 +62,14 @@ class Autoencoder(Family):
         self.quantiser = build_quantiser(options, seed)
         mixed = options.mixture and num_latent <= MOST_NUMBERS and not self.coded
         self.mixture = Mixture(options.mixture, num_latent) if mixed else None
+        self.critic = build_critic(options.critic, spec.shape, seed)
+        self._judges = Judges(options, spec, self.critic)
         # A tuple hides the list from the state, in which its members stand already.
         self._learner = (nn.ModuleList([self.encoder, self.decoder, self.likelihood]),)
         self._latents: list[Tensor] = []
         self._lessons: list[Quantised] = []
         self._points: list[Tensor] = []
+        self._fakes: deque[Tensor] = deque()
 
     @classmethod
     def build(cls, options: Any, spec: SampleSpec, seed: int) -> Autoencoder:
@@ -87,11 +93,13 @@ class Autoencoder(Family):
     # ---------------------------------------------------------------------------------------------------- training
 
     def turns(self, step: int) -> Sequence[Turn]:
-        """One turn, "autoencoder"."""
-        self._latents.clear()
-        self._lessons.clear()
-        self._points.clear()
-        return [Turn("autoencoder", self._learner[0], partial(self._loss, step=step), partial(self._follow, step))]
+        """A turn "autoencoder"; then, where there is one, a turn "critic" on what that made and on fresh samples."""
+        for kept in (self._latents, self._lessons, self._points, self._fakes):
+            kept.clear()
+        turns = [Turn("autoencoder", self._learner[0], partial(self._loss, step=step), partial(self._follow, step))]
+        if self.critic is not None:
+            turns.append(Turn("critic", self.critic, self._critic_loss))
+        return turns
 
     def _loss(self, batch: Batch, rng: torch.Generator, *, step: int = 0) -> tuple[Tensor, Mapping[str, Tensor]]:
         features = self.encoder(batch.samples)
@@ -116,7 +124,24 @@ class Autoencoder(Family):
         logs["reconstruction"] = cost.detach()
         if self.variational:
             logs["nelbo"] = cost.detach() * num_values + logs["kl"]
-        return cost + extra, logs
+        judged, found = self._judge(outputs, batch.samples, cost, rng, step)
+        return self.options.reconstruction_weight * cost + judged + extra, logs | found
+
+    def _judge(
+        self, outputs: Tensor, real: Tensor, cost: Tensor, rng: torch.Generator, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The terms of `Judges`; keeps what the critic's turn judges."""
+        made, drawn = self.likelihood.mean(outputs), None
+        if self.critic is not None and self.options.critic.samples:
+            noise = torch.randn(len(real), *self.latent_shape, generator=rng, device=rng.device).to(outputs)
+            drawn = self.likelihood.mean(self.decoder(noise))
+        if self.critic is not None:
+            self._fakes.append(made.detach() if drawn is None else torch.cat([made.detach(), drawn.detach()]))
+        return self._judges(outputs, made, real, cost, step, drawn)
+
+    def _critic_loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        fakes = self._fakes.popleft() if self._fakes else self.reconstruct(batch.samples)
+        return critic_loss(self._judges, batch.samples, fakes)
 
     def _draw(self, features: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """A draw from each posterior, and the KL divergence by latent number, mean over the batch."""
@@ -157,9 +182,6 @@ class Autoencoder(Family):
                 parts = zip(*(made.lessons for made in self._lessons), strict=True)
                 joined = [tuple(torch.cat(values) for values in zip(*part, strict=True)) for part in parts]
                 self.quantiser.learn(joined, rng)  # type: ignore[arg-type]
-        self._latents.clear()
-        self._lessons.clear()
-        self._points.clear()
 
     @torch.no_grad()
     def heldout_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:

@@ -55,6 +55,9 @@ def resolve(options: Options, spec: SampleSpec) -> Options:
     if options.deviation != "learned" and options.deviation <= 0:
         raise RecipeError("a deviation must be above 0", options.deviation, "set `deviation: learned`")
     sound = dims == 1
+    _check_critic(options)
+    spectral = options.spectral
+    windows = spectral.windows or ((64, 256, 1024) if sound else (8, 16))
     return options.model_copy(
         update={
             "latent": len(_levels(options)) if options.kind == "fsq" else options.latent or _LATENT,
@@ -63,8 +66,23 @@ def resolve(options: Options, spec: SampleSpec) -> Options:
             "stem": options.stem if options.stem is not None else (max(1, options.width // 2) if sound else 0),
             "activation": options.activation or ("elu" if sound else "silu"),
             "reconstruction": reconstruction,
+            "spectral": spectral.model_copy(update={"windows": windows}),
         }
     )
+
+
+def _check_critic(options: Options) -> None:
+    """Refuse what a critic cannot do."""
+    critic = options.critic
+    if critic.samples and options.kind != "vae":
+        raise RecipeError("only a vae has a prior to judge samples of", f"kind: {options.kind}", "set `samples: false`")
+    judged = options.spectral.weight or options.perceptual.weight or (critic.kind != "none" and critic.feature_weight)
+    if not options.reconstruction_weight and not judged:
+        raise RecipeError(
+            "a reconstruction must be judged by something",
+            "reconstruction_weight: 0",
+            "set `critic: {kind: patch}` (with its feature_weight), `perceptual` or `spectral`",
+        )
 
 
 def _levels(options: Options) -> tuple[int, ...]:

@@ -34,6 +34,44 @@ class CodebookOptions(Strict):
     )
 
 
+class SpectralOptions(Strict):
+    """Distance of spectra over windows of several sizes, beside the distance of values; for sounds above all."""
+
+    weight: float = Field(0.0, ge=0, description="0: none")
+    windows: tuple[Annotated[int, Field(ge=4)], ...] = Field(
+        (), description="values of each; default: 64 to 1024 for sound, 8 and 16 for pictures and volumes"
+    )
+
+
+class PerceptualOptions(Strict):
+    """Distance of the features of a frozen, pretrained network; of pictures only."""
+
+    weight: float = Field(0.0, ge=0, description="0: none")
+    extractor: str = Field(
+        "efficientnet-lite0", description="efficientnet-lite0, or a path to a TorchScript module of feature maps"
+    )
+    resolution: int = Field(64, ge=8, description="samples are resized to this before the extractor")
+
+
+class CriticOptions(Strict):
+    """A critic that learns beside the autoencoder to tell reconstructions from samples."""
+
+    kind: Literal["none", "patch", "stft"] = Field("none", description="patch: pictures, volumes; stft: sounds")
+    width: int = Field(32, ge=1, description="channels of its first layer")
+    stages: int = Field(2, ge=1, le=6, description="patch: how often it halves")
+    windows: tuple[Annotated[int, Field(ge=16)], ...] = Field(
+        (128, 512), min_length=1, description="stft: of each part"
+    )
+    loss: Literal["hinge", "nonsaturating", "least_squares"] = Field("hinge", description="what both sides play for")
+    weight: float = Field(0.3, ge=0, description="of the critic's verdict")
+    feature_weight: float = Field(1.0, ge=0, description="of the distance of the critic's features")
+    balance: bool = Field(
+        True, description="weights are shares of the pull of the reconstruction loss, whatever the losses' own scales"
+    )
+    ramp_steps: int = Field(500, ge=0, description="both weights grow to their values over the first steps")
+    samples: bool = Field(False, description="vae: judge samples of the prior as well (VAE-GAN)")
+
+
 class Options(Strict):
     """How an autoencoder is made and trained."""
 
@@ -66,6 +104,12 @@ class Options(Strict):
     deviation: float | Literal["learned"] = Field(
         "learned", description="of the gaussian or laplace likelihood, in values of [-1, 1]: one number, or learned"
     )
+    reconstruction_weight: float = Field(
+        1.0, ge=0, description="of the values; 0: judged by features or spectra alone (VAE-GAN)"
+    )
+    spectral: SpectralOptions = SpectralOptions()
+    perceptual: PerceptualOptions = PerceptualOptions()
+    critic: CriticOptions = CriticOptions()
     beta: float = Field(1.0, ge=0, description="vae: weight of the KL divergence")
     free_nats: float = Field(0.0, ge=0, description="vae: KL nats of each latent number that cost nothing (free bits)")
     mixture: int = Field(10, ge=0, description="components of the mixture fitted to latents to sample from; 0: none")

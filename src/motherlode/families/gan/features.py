@@ -82,6 +82,26 @@ def load_extractor(name: str) -> nn.Module:
     return loaded
 
 
+def look(extractor: nn.Module, samples: Tensor, resolution: int) -> list[Tensor]:
+    """Feature maps of images (B, C, H, W) in [-1, 1]; grey ones are repeated, a fourth channel is left out.
+
+    Args:
+        extractor: see `load_extractor`.
+        samples: of any size.
+        resolution: side they are resized to, bilinearly and antialiased.
+    """
+    parameter = next(extractor.parameters(), None)
+    if parameter is not None and parameter.device != samples.device:
+        extractor.to(samples.device)
+    images = (samples[:, :3] if samples.shape[1] > 1 else samples.repeat(1, 3, 1, 1)).float()
+    if images.shape[2:] != (resolution, resolution):
+        images = functional.interpolate(
+            images, size=(resolution, resolution), mode="bilinear", antialias=True, align_corners=False
+        )
+    found = extractor(images)
+    return [found] if isinstance(found, Tensor) else list(found)
+
+
 class FeatureCritic(nn.Module):
     """Samples (B, *shape) of images and labels (B,) to outputs (B, K).
 
@@ -112,17 +132,7 @@ class FeatureCritic(nn.Module):
         self.heads = nn.ModuleList([_Head(features.shape[1], width, num_labels) for features in maps])
 
     def _look(self, samples: Tensor) -> list[Tensor]:
-        (extractor,) = self._extractor
-        parameter = next(extractor.parameters(), None)
-        if parameter is not None and parameter.device != samples.device:
-            extractor.to(samples.device)
-        images = (samples[:, :3] if samples.shape[1] > 1 else samples.repeat(1, 3, 1, 1)).float()
-        if images.shape[2:] != (self.resolution, self.resolution):
-            images = functional.interpolate(
-                images, size=(self.resolution, self.resolution), mode="bilinear", antialias=True, align_corners=False
-            )
-        found = extractor(images)
-        return [found] if isinstance(found, Tensor) else list(found)
+        return look(self._extractor[0], samples, self.resolution)
 
     def forward(
         self, samples: Float[Tensor, "batch channels height width"], labels_B: Int[Tensor, " batch"] | None = None
