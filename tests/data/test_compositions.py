@@ -196,3 +196,11 @@ def test_fitting_wastes_little_and_overfills_nothing() -> None:
     assert filled.max() <= 128
     assert len(filled) < 1.01 * np.ceil(sizes.sum() / 128)
     assert fit(np.full(7, 50), 128, 2).tolist() == [0, 0, 1, 1, 2, 2, 3]
+
+
+def test_one_row_is_enough() -> None:
+    found = layout((TASKS[0],))
+    loader = Compositions(parts(found, 1), found, spec(found), seed=0, batch=3)
+    tokens_BT, _, row_B = loader.draw(5)
+    assert row_B.tolist() == [0, 0, 0]
+    assert documents(tokens_BT) == [tuple(loader.document(0, 0).tolist())] * 3
