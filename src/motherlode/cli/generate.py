@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from motherlode.generation.asking import Asked
+    from motherlode.generation.composer import Composer, Composition
     from motherlode.generation.tokens import Author
     from motherlode.generation.writing import Piece
     from motherlode.training.run import Run
@@ -19,6 +21,8 @@ EXAMPLES = (
     "lode generate runs/photos --num 64",
     "lode generate runs/photos --num 1000 --label Bag --seed 7",
     'lode generate runs/stories --prompt "Once upon a time" --stream',
+    'lode generate runs/clipart --prompt "a red apple" --set generate.guidance=2',
+    "lode generate runs/digits --prompt seven --stream > seven.wav",
     "lode generate runs/poems --prompt @titles.txt --set generate.temperature=0.8",
 )
 _SHOWN_TEXTS = 4
@@ -37,11 +41,15 @@ def command(
         None,
         "--prompt",
         "-p",
-        help="What a text begins with, or @FILE, one a line; repeat it to take several in turn.",
+        help="What a text begins with, or is given (field=value; media by file), or @FILE, one a line. Repeatable.",
     ),
-    stream: bool = typer.Option(False, "--stream", help="Show texts as they grow; files only where --out says so."),
+    stream: bool = typer.Option(
+        False,
+        "--stream",
+        help="Show texts as they grow, or write sound to standard output as it comes; files only where --out says so.",
+    ),
     changes: list[str] | None = typer.Option(
-        None, "--set", help="Change how texts are written: generate.temperature=0.8. Repeatable."
+        None, "--set", help="Change how tokens are drawn: generate.temperature=0.8. Repeatable."
     ),
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Folder to write.", show_default="<run>/generated/seed-<seed>"
@@ -56,11 +64,15 @@ def command(
 
     opened = Run.open(run)
     if opened.spec.tokens is not None:
-        from motherlode.generation import tokens
+        from motherlode.generation import composer, tokens
 
+        options = opened.recipe.changed(changes or (), ("generate",)).generate
+        if composer.layout_of(opened) is not None:
+            made_with = composer.composer(opened, options, variant=variant, which=checkpoint, device=device)
+            _make_samples(made_with, prompt or [], label or [], num, seed, out, stream)
+            return
         if label:
             raise RecipeError("texts are asked for by a prompt, not by a label", label, "use --prompt")
-        options = opened.recipe.changed(changes or (), ("generate",)).generate
         author = tokens.author(opened, options, variant=variant, which=checkpoint, device=device)
         _write_texts(author, prompt or (), num, seed, out, stream)
         return
@@ -91,6 +103,57 @@ def _draw_samples(
         for chunk in written:
             bar.advance(len(chunk.samples))
     console.done(f"{num} samples in {target}: look at {target / sampling.GRID}")
+
+
+def _make_samples(
+    made_with: Composer, prompt: list[str], label: list[str], num: int | None, seed: int, out: Path | None, stream: bool
+) -> None:
+    """Samples of a run over fields."""
+    from motherlode.cli import console
+    from motherlode.cli.progress import Bar
+    from motherlode.generation import showing
+    from motherlode.generation.prompts import read_prompts
+
+    asked = made_with.asked(read_prompts(prompt), label or None)
+    num = made_with.num(asked, num)
+    target = out or (None if stream else _default_out(made_with.author.run, seed))
+    made = (
+        _played(made_with, asked, num, seed)
+        if stream
+        else made_with.compositions(asked, made_with.parts(asked, range(num), seed))
+    )
+    if target is not None:
+        made = made_with.save(made, num, target, seed)
+    with nullcontext() if stream else Bar("making", num, "samples") as bar:
+        for _ in made:
+            if bar is not None:
+                bar.advance(1)
+    if target is not None and not stream:
+        console.done(f"{num} samples in {target}: look at {target / showing.PAGE}")
+
+
+def _played(made_with: Composer, asked: Sequence[Asked], num: int, seed: int) -> Iterator[Composition]:
+    """Write sound to standard output as it comes, and how fast it came to standard error.
+
+    Raises:
+        RecipeError: standard output is a terminal.
+    """
+    from motherlode.errors import RecipeError
+    from motherlode.generation.playing import WavWriter, play
+
+    if sys.stdout.isatty():
+        raise RecipeError(
+            "sound is no text for a terminal", "--stream", "send it on: `… --stream > said.wav` or `… --stream | aplay`"
+        )
+    writer = WavWriter(sys.stdout.buffer)
+    for heard in play(made_with, asked, num, seed):
+        if heard.finished is None:
+            writer.write(heard.samples, heard.rate)
+            continue
+        pace = ", ".join(f"{name} {value:g}" for name, value in heard.finished.facts.items())
+        typer.echo(f"sample {heard.number}: {pace}", err=True)
+        yield heard.finished
+    writer.finish()
 
 
 def _write_texts(

@@ -77,11 +77,18 @@ class FieldCodec:
         """The sample of codes (*places, Q), (C, *size) of the modality's dtype."""
         import torch
 
+        found: NDArray[Any] = self.modality.denormalise(torch.from_numpy(self.normalised(codes_PQ[None])))[0].numpy()
+        return found
+
+    def normalised(self, codes_NPQ: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Samples of codes (N, *places, Q) in the range that the codec works in, float32 (N, C, *size)."""
+        import torch
+
         family = self.codec.family
         with torch.inference_mode():
-            normal = family.from_codes(torch.from_numpy(codes_PQ)[None].to(next(family.parameters()).device))
-            sample: NDArray[Any] = self.modality.denormalise(normal)[0].cpu().numpy()
-        return sample
+            normal = family.from_codes(torch.from_numpy(codes_NPQ).to(next(family.parameters()).device))
+            found: NDArray[np.float32] = normal.float().cpu().numpy()
+        return found
 
     def tokens(self, sample: NDArray[Any]) -> NDArray[np.int64]:
         """The tokens of a sample of the modality's dtype, (C, *size)."""

@@ -116,21 +116,21 @@ class Composer:
                 self.codec(name)  # one that lacks is found before anything is written
         return found
 
-    def parts(self, asked: Sequence[Asked], num: int, seed: int) -> Iterator[Part]:
-        """Parts of `num` documents as they come; document n is asked for what n modulo their number says.
+    def parts(self, asked: Sequence[Asked], numbers: range, seed: int) -> Iterator[Part]:
+        """Parts of numbered documents as they come; document n is asked for what n modulo their number says.
 
         Raises:
             RecipeError: options that the run cannot honour.
         """
-        check_num(num)
+        check_num(len(numbers))
         options, author = self.author.options, self.author
-        requests = ((number, asked[number % len(asked)].opening) for number in range(num))
+        requests = ((number, asked[number % len(asked)].opening) for number in numbers)
         if options.guidance != 1.0 and not self.task.given:
             raise RecipeError("guidance needs something given", f"the task {self.task.name}", "set generate.guidance=1")
         if author.network is None:
             return self._filled(requests, seed)
         rows = 1 if options.guidance == 1.0 else 2
-        num_slots = num_slots_of(author.network, num * rows, author.window) // rows or 1
+        num_slots = num_slots_of(author.network, len(numbers) * rows, author.window) // rows or 1
         return Writer(author.decoders(num_slots * rows), num_slots, self.rules, options, seed).write(requests)
 
     def _filled(self, requests: Iterable[tuple[int, Opening]], seed: int) -> Iterator[Part]:
@@ -142,11 +142,11 @@ class Composer:
             mask=author.vocabulary.space.mask, seed=seed, variant=author.variant, device=author.device,
         )  # fmt: skip
 
-    def compositions(self, asked: Sequence[Asked], parts: Iterable[Part]) -> Iterator[Composition]:
-        """Finished samples, in the order of their numbers."""
+    def compositions(self, asked: Sequence[Asked], parts: Iterable[Part], first: int = 0) -> Iterator[Composition]:
+        """Finished samples, in the order of their numbers, of which the first is `first`."""
         open_: dict[int, dict[str, list[Tokens]]] = {}
         done: dict[int, Composition] = {}
-        turn = 0
+        turn = first
         for part in parts:
             fields = open_.setdefault(part.number, {})
             fields.setdefault(part.name, []).append(part.tokens_T)

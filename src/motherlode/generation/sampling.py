@@ -149,7 +149,7 @@ def _compositions(
     made_with = composer(run, options, variant=variant, which=which, device=device)
     asked = made_with.asked(prompt, condition)
     num = made_with.num(asked, num)
-    made = made_with.compositions(asked, made_with.parts(asked, num, seed))
+    made = made_with.compositions(asked, made_with.parts(asked, range(num), seed))
     if out is not None:
         made = made_with.save(made, num, out, seed)
     return list(made)
