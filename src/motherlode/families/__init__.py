@@ -162,6 +162,28 @@ class Family(nn.Module, ABC):
         return ("raw",)
 
     @property
+    def makes_samples(self) -> bool:
+        """Whether `sample` can be asked for: a codec whose codes another model learns has nothing to draw from."""
+        return True
+
+    def reconstruct(self, samples: Tensor) -> Tensor | None:
+        """Normalised samples (N, *shape) as they come back, without gradients; None where a family restores nothing."""
+        return None
+
+    def interpolate(self, first: Tensor, last: Tensor, num: int) -> Tensor | None:
+        """What lies between samples, without gradients; None where a family cannot tell.
+
+        Args:
+            first: normalised (N, *shape).
+            last: as many.
+            num: samples of each row, both ends included.
+
+        Returns:
+            (N, num, *shape).
+        """
+        return None
+
+    @property
     def num_noise(self) -> int:
         """Size Z of the noise that `sampler` takes; 0 where it takes none."""
         return 0

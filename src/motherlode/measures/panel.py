@@ -25,11 +25,12 @@ from motherlode.measures.coverage import precision_recall_density_coverage
 from motherlode.measures.features import Extractor, Features
 from motherlode.measures.frechet import frechet_infinity, frechet_influence
 from motherlode.measures.inception import inception_score
-from motherlode.measures.interval import DEFAULT_LEVEL, Interval, around
+from motherlode.measures.interval import DEFAULT_LEVEL, Interval, around, mean_interval
 from motherlode.measures.kernel import kernel_distance
 from motherlode.measures.memorisation import Memorisation, memorised
-from motherlode.measures.perceptual import Lpips, diversity
+from motherlode.measures.perceptual import Lpips, diversity, perceptual_distance
 from motherlode.measures.report import Measure
+from motherlode.measures.restoration import absolute_errors, code_use, psnr_decibels
 from motherlode.randomness import numpy_generator
 
 Progress = Callable[[str, float], None]
@@ -61,6 +62,15 @@ class Pool(Protocol):
         ...
 
 
+@runtime_checkable
+class Restored(Pool, Protocol):
+    """Reconstructions of the reference, row by row."""
+
+    def code_counts(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """How often each sample has each code, (N, K), of each quantiser; [] where there are no codes."""
+        ...
+
+
 @dataclass
 class Panel:
     """The measures of `samples` against `reference`.
@@ -75,6 +85,7 @@ class Panel:
         seed: of subsets and resampling.
         progress: see `Progress`.
         perceptual: what diversity is seen by; default: `extractor`.
+        restored: reconstructions of `reference`; None where nothing makes them.
         notes: what was left out, and why; filled by `take`.
         wanted: names of the measures being taken; set by `take`.
     """
@@ -88,6 +99,7 @@ class Panel:
     seed: int = 0
     progress: Progress | None = None
     perceptual: Extractor | Lpips | None = None
+    restored: Restored | None = None
     notes: list[str] = field(default_factory=list)
     wanted: frozenset[str] = frozenset()
 
@@ -106,10 +118,9 @@ class Panel:
 
     def _look(self, groups: list[str]) -> None:
         """Extract the features these groups need, first, so that progress goes forward only."""
-        if groups == ["diversity"]:
-            return
-        _ = self.sample_features
-        if groups != ["inception_score"]:
+        if set(groups) - _OF_RECONSTRUCTIONS - {"diversity"}:
+            _ = self.sample_features
+        if set(groups) - {"inception_score", "diversity", "codes"}:
             _ = self.reference_features
         if self.train is not None and ("memorisation" in groups or self.wanted & _NEED_TRAIN):
             _ = self.train_features
@@ -149,6 +160,13 @@ class Panel:
         return self._features(self.train, self.train_rows, "looking at training data", 0.5, 0.7)
 
     @cached_property
+    def restored_features(self) -> Features:
+        """Features of the reconstructions of the reference."""
+        if self.restored is None:
+            raise MeasureError("this measure needs reconstructions", None, "evaluate a run that makes them")
+        return self._features(self.restored, self.reference_rows, "looking at reconstructions", 0.7, 0.7)
+
+    @cached_property
     def memorised(self) -> Memorisation:
         """What the memorisation measures and the picture of nearest neighbours share."""
         planted = None
@@ -185,6 +203,20 @@ class Panel:
             num_samples=num_samples,
             num_reference=num_reference,
             reference=self.reference.description if reference is None else reference,
+        )
+
+    def plain(self, name: str, interval: Interval, num: int) -> Measure:
+        """A measure of reconstructions that looks at values or codes and not at features."""
+        return Measure.of(
+            name,
+            interval,
+            extractor="",
+            weights="",
+            dtype=str(self.reference.take(self.reference_rows[:1]).dtype),
+            resize="",
+            num_samples=num,
+            num_reference=num,
+            reference=self.reference.description,
         )
 
     def _subset(self, num: int, most: int, stream: str) -> NDArray[np.int64]:
@@ -333,6 +365,57 @@ def _altered(samples: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     return np.clip(np.rint(altered), 0, 255).astype(np.uint8)
 
 
+def _reconstruction(panel: Panel) -> dict[str, Measure]:
+    if panel.restored is None:
+        return {}
+    found, num = {}, len(panel.reference_rows)
+    for name, values_N in _pairwise(panel, panel.restored).items():
+        spread = mean_interval(values_N, panel.level, "Student, over samples")
+        found[name] = panel.plain(name, spread, num)
+    if "reconstruction_perceptual" in panel.wanted:
+        eye, rows = panel.perceptual or panel.extractor, panel.reference_rows[:_DIVERSITY_SAMPLES]
+        try:
+            distances_N = perceptual_distance(panel.reference.take(rows), panel.restored.take(rows), eye)
+        except MeasureError as error:
+            panel.notes.append(f"The perceptual distance of reconstructions was left out: {error.invariant}.")
+        else:
+            spread = mean_interval(distances_N, panel.level, "Student, over samples")
+            name = "reconstruction_perceptual"
+            found[name] = panel.measure(name, spread, len(rows), len(rows), extractor=eye)
+    if "reconstruction_frechet" in panel.wanted:
+        made_ND = panel.restored_features.features_ND
+        value, pull_N, pull_real_N = frechet_influence(made_ND, panel.reference_features.features_ND)
+        method = "influence function over pairs; for this n, whose bias it keeps"
+        spread = _spread(panel, value, method, pull_N + pull_real_N)
+        found["reconstruction_frechet"] = panel.measure("reconstruction_frechet", spread, num, num)
+    return found
+
+
+def _pairwise(panel: Panel, restored: Restored) -> dict[str, NDArray[np.float64]]:
+    """Errors of each reconstruction, a piece of the rows at a time."""
+    errors, decibels = [], []
+    for first in range(0, len(panel.reference_rows), _PIECE_ROWS):
+        rows = panel.reference_rows[first : first + _PIECE_ROWS]
+        real, made = panel.reference.take(rows), restored.take(rows)
+        errors.append(absolute_errors(real, made))
+        decibels.append(psnr_decibels(real, made))
+    return {"reconstruction_error": np.concatenate(errors), "psnr": np.concatenate(decibels)}
+
+
+def _codes(panel: Panel) -> dict[str, Measure]:
+    counts = panel.restored.code_counts(panel.reference_rows) if panel.restored is not None else []
+    if not counts:
+        return {}
+    found = {
+        name: panel.plain(name, spread, len(counts[0])) for name, spread in code_use(counts[0], panel.level).items()
+    }
+    if len(counts) > 1:
+        used = ", ".join(f"{(part.sum(0) > 0).mean():.0%}" for part in counts)
+        panel.notes.append(f"Codes in use are those of the first quantiser; of all of them in turn: {used}.")
+    return found
+
+
+_OF_RECONSTRUCTIONS = frozenset({"reconstruction", "codes"})
 _TAKERS: dict[str, Callable[[Panel], dict[str, Measure]]] = {
     "frechet": _frechet,
     "kernel": _kernel,
@@ -340,4 +423,6 @@ _TAKERS: dict[str, Callable[[Panel], dict[str, Measure]]] = {
     "coverage": _coverage,
     "diversity": _diversity,
     "memorisation": _memorisation,
+    "reconstruction": _reconstruction,
+    "codes": _codes,
 }

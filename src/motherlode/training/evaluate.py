@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from motherlode import registry
 from motherlode.errors import MeasureError
 from motherlode.families import Family
+from motherlode.measures.catalogue import CATALOGUE, GROUPS
 from motherlode.measures.features import Extractor, find_extractor
 from motherlode.measures.frechet import frechet_distance
 from motherlode.measures.interval import DEFAULT_LEVEL
@@ -35,7 +36,7 @@ from motherlode.modality import Modality, SampleSpec
 from motherlode.training import evaluate_fields as fields
 from motherlode.training import evaluate_language as language
 from motherlode.training.asked import Asked
-from motherlode.training.pools import Decoded, Generated, pool_at
+from motherlode.training.pools import Decoded, Files, Generated, Reconstructed, pool_at
 
 if TYPE_CHECKING:
     from motherlode.training.run import Run
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 _NUM_CHOOSING = 1000
 _NUM_SHOWN = 64
 _GRID_COLUMNS = 8
+_NUM_LINES = 6
+_OF_CODECS = ("reconstruction", "codes")
+"""Groups of measures that need no samples, only real ones as they come back."""
 _DEFAULT_SAMPLES = 10_000
 _DEFAULT_MODALITY = "image"
 
@@ -57,6 +61,8 @@ class _Subject:
     modality: Modality
     facts: dict[str, Any]
     history: list[dict[str, Any]]
+    restored: Reconstructed | None = None
+    family: Family | None = None
 
 
 def evaluate(
@@ -177,11 +183,37 @@ def _take(
     num_samples, level = asked.num_samples or _DEFAULT_SAMPLES, asked.level or DEFAULT_LEVEL
     pools = (subject.samples, subject.reference, subject.train)
     panel = Panel(
-        *pools, extractor, num_samples, level=level, seed=asked.seed, progress=progress, perceptual=perceptual
+        *pools,
+        extractor,
+        num_samples,
+        level=level,
+        seed=asked.seed,
+        progress=progress,
+        perceptual=perceptual,
+        restored=subject.restored,
     )
-    taken = panel.take(names)
+    taken = panel.take(_possible(names, subject))
     notes = [*subject.facts.pop("notes", []), *_warnings(extractor), *panel.notes]
     return Report(taken, _dated(subject.facts, notes, asked.seed), _pictures(subject, panel), subject.history)
+
+
+def _possible(names: tuple[str, ...], subject: _Subject) -> tuple[str, ...]:
+    """What can be measured of a subject: reconstructions only, where there are no samples.
+
+    Raises:
+        MeasureError: a measure of samples is asked of a run that makes none.
+    """
+    if subject.samples is not subject.restored:
+        return names
+    groups = {name: CATALOGUE[name].group if name in CATALOGUE else name for name in names}
+    unfit = [name for name, group in groups.items() if group in GROUPS and group not in _OF_CODECS]
+    if unfit:
+        raise MeasureError(
+            "a model of codes makes no samples by itself: only its reconstructions and codes can be measured",
+            ", ".join(unfit),
+            f"ask for {' or '.join(_OF_CODECS)}, or evaluate a GPT trained over the codes",
+        )
+    return names or _OF_CODECS
 
 
 def _language_of_run(run: Run, asked: Asked, progress: Progress | None) -> Report:
@@ -252,15 +284,28 @@ def _of_run(
     family = run.load(which, device=device)
     family.eval()
     scores: dict[str, float] = {}
-    if variant is None:
+    restored = _restored(family, run.modality, real, device)
+    if variant is None and family.makes_samples:
         variant, scores = _choose(family, run.modality, real, extractor, seed, device)
-    made = Generated(family, run.modality, num_samples, seed=seed, variant=variant, device=device)
+    variant = variant or family.variants[0]
+    made: Pool
+    if restored is not None and not family.makes_samples:
+        made = restored
+    else:
+        made = Generated(family, run.modality, num_samples, seed=seed, variant=variant, device=device)
     facts = _facts(run, which, variant, "×".join(map(str, spec.shape)))
     facts |= {"variant_scores": scores if len(scores) > 1 else {}, "notes": []}
     if len(scores) > 1:
         told = ", ".join(f"{name} {score:.4g}" for name, score in scores.items())
         facts["notes"] = [f"Of the model's weights, {variant} lay nearest to held-out data ({told})."]
-    return _Subject(made, real, Decoded(loader, "train"), run.modality, facts, run.metrics())
+    return _Subject(made, real, Decoded(loader, "train"), run.modality, facts, run.metrics(), restored, family)
+
+
+def _restored(family: Family, modality: Modality, real: Decoded | Files, device: str) -> Reconstructed | None:
+    """The family's reconstructions of real samples; None where it makes none."""
+    if type(family).reconstruct is Family.reconstruct:
+        return None
+    return Reconstructed(family, modality, real, device=device)
 
 
 def _facts(run: Run, which: str, variant: str, shape: str) -> dict[str, Any]:
@@ -277,7 +322,7 @@ def _facts(run: Run, which: str, variant: str, shape: str) -> dict[str, Any]:
     }
 
 
-def _reference(run: Run, reference: str | Path | None, spec: SampleSpec) -> Pool:
+def _reference(run: Run, reference: str | Path | None, spec: SampleSpec) -> Decoded | Files:
     from motherlode.data.loader import Loader
 
     if reference is not None:
@@ -345,16 +390,40 @@ def _pictures(subject: _Subject, panel: Panel) -> dict[str, bytes]:
     def shown(pool: Pool, rows: NDArray[np.int64]) -> bytes:
         return _grid(subject.modality, pool.take(rows), _GRID_COLUMNS)
 
-    pictures = {
-        "Generated: samples as they come, none chosen": shown(panel.samples, panel.sample_rows[:_NUM_SHOWN]),
-        "Real: images the model has not seen": shown(panel.reference, panel.reference_rows[:_NUM_SHOWN]),
-    }
+    pictures = {}
+    if subject.samples is not subject.restored:
+        caption = "Generated: samples as they come, none chosen"
+        pictures[caption] = shown(panel.samples, panel.sample_rows[:_NUM_SHOWN])
+    pictures["Real: images the model has not seen"] = shown(panel.reference, panel.reference_rows[:_NUM_SHOWN])
+    pictures |= _restorations(subject, panel.reference_rows)
     if subject.train is not None and "memorised" in panel.__dict__:
         pairs = panel.memorised.pairs
         above = panel.samples.take(np.array([sample for sample, _, _ in pairs]))
         below = subject.train.take(panel.train_rows[[row for _, row, _ in pairs]])
         caption = "Most copied: samples nearest to a training image (top) and that image (bottom)"
         pictures[caption] = _grid(subject.modality, np.concatenate([above, below]), len(pairs))
+    return pictures
+
+
+def _restorations(subject: _Subject, rows: NDArray[np.int64]) -> dict[str, bytes]:
+    """Real samples above what came back of them, and what lies between pairs of them."""
+    if subject.restored is None or subject.family is None:
+        return {}
+    rows = rows[: _NUM_SHOWN // 2 // _GRID_COLUMNS * _GRID_COLUMNS]
+    real, made = subject.reference.take(rows), subject.restored.take(rows)
+    cuts = range(_GRID_COLUMNS, len(rows), _GRID_COLUMNS)
+    pairs = [part for pair in zip(np.split(real, cuts), np.split(made, cuts), strict=True) for part in pair]
+    caption = "Reconstructed: images the model has not seen (rows above) and what it gives back of them (rows below)"
+    pictures = {caption: _grid(subject.modality, np.concatenate(pairs), _GRID_COLUMNS)}
+    num = min(_NUM_LINES, len(rows) // 2)
+    device = next(subject.family.parameters()).device
+    ends = subject.modality.normalise(torch.from_numpy(np.ascontiguousarray(real[: 2 * num]))).to(device)
+    between = subject.family.interpolate(ends[:num], ends[num:], _GRID_COLUMNS) if num else None
+    if between is not None:
+        samples = subject.modality.denormalise(between.flatten(0, 1)).cpu().numpy()
+        pictures["Between: from one unseen image to another, in equal steps"] = _grid(
+            subject.modality, samples, _GRID_COLUMNS
+        )
     return pictures
 
 

@@ -74,6 +74,48 @@ class Generated:
         return made
 
 
+class Reconstructed:
+    """What a family gives back of real samples, row by row.
+
+    Args:
+        family: trained; reconstructs.
+        modality: turns its output into integers.
+        real: what is given to it.
+        device: where the family lies.
+    """
+
+    identity: dict[str, Any] | None = None
+
+    def __init__(self, family: Family, modality: Modality, real: Decoded | Files, *, device: str) -> None:
+        self.description = f"reconstructions of {real.description}"
+        self._family, self._modality, self._real, self._device = family, modality, real, device
+
+    def __len__(self) -> int:
+        return len(self._real)
+
+    def _normal(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        samples = torch.from_numpy(np.ascontiguousarray(self._real.take(rows)))
+        return self._modality.normalise(samples).to(self._device)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Samples of the modality's dtype (N, *shape)."""
+        samples = self._family.reconstruct(self._normal(rows))
+        assert samples is not None
+        made: NDArray[np.uint8] = self._modality.denormalise(samples).cpu().numpy()
+        return made
+
+    def code_counts(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """How often each sample has each code, (N, K), of each quantiser; [] where the family makes no codes."""
+        space = self._family.code_space
+        if space is None:
+            return []
+        codes = self._family.codes(self._normal(rows)).flatten(1, -2).cpu()
+        counts = [torch.zeros(len(rows), size, dtype=torch.int64) for size in space.sizes]
+        for number, count in enumerate(counts):
+            count.scatter_add_(1, codes[..., number], torch.ones_like(codes[..., number]))
+        return [count.numpy() for count in counts]
+
+
 class Decoded:
     """Samples of a prepared dataset.
 

@@ -204,6 +204,11 @@ class Autoencoder(Family):
         return (*fitted, "normal") if self.variational else fitted or ("raw",)
 
     @property
+    def makes_samples(self) -> bool:
+        """Whether latents can be drawn: of codes only a model that has learnt them knows."""
+        return self.variational or self.mixture is not None
+
+    @property
     def num_noise(self) -> int:
         """Size Z of the noise the sampler takes: the latent numbers, and one that chooses a component."""
         return math.prod(self.latent_shape) + (self.mixture is not None)
@@ -249,16 +254,28 @@ class Autoencoder(Family):
             return torch.cat([self._through(piece) for piece in torch.split(samples, _PIECE)])
 
     def _through(self, samples: Tensor) -> Tensor:
-        features = self.encoder(samples)
-        if self.quantiser is not None:
-            latents = self.quantiser(features).vectors
-        else:
-            latents = _posterior(features)[0] if self.variational else features
-        return self.likelihood.mean(self.decoder(latents)).clamp(-1, 1)
+        return self._restored(self._centre(samples))
+
+    def _centre(self, samples: Tensor) -> Tensor:
+        """Latents without noise, before any codes."""
+        features: Tensor = self.encoder(samples)
+        return _posterior(features)[0] if self.variational else features
+
+    def _restored(self, latents: Tensor) -> Tensor:
+        made = self.quantiser(latents).vectors if self.quantiser is not None else latents
+        return self.likelihood.mean(self.decoder(made)).clamp(-1, 1)
+
+    @torch.no_grad()
+    def interpolate(self, first: Tensor, last: Tensor, num: int) -> Tensor:
+        """Decoded points on the straight lines between latents, (N, num, *shape); see `Family.interpolate`."""
+        with evaluating(self):
+            ends = self._centre(first).float(), self._centre(last).float()
+            shares = torch.linspace(0, 1, num, device=self._device).tolist()
+            return torch.stack([self._restored(torch.lerp(*ends, share)) for share in shares], 1)
 
     def preview(self, num: int, shown: Callable[[], Batch], *, rng: torch.Generator) -> Tensor:
         """Rows of held-out samples above their reconstructions; where it can sample, half of the rows are samples."""
-        drawn = num // 2 if self.variational or self.mixture is not None else 0
+        drawn = num // 2 if self.makes_samples else 0
         columns = max(1, math.isqrt(num))
         real = shown().samples.float()
         num_pairs = min((num - drawn) // 2, len(real)) // columns * columns
