@@ -1,7 +1,7 @@
 """Runs over fields, measured: is what they make what was asked for, and does one model of several tasks keep up?
 
     python bench/fields.py images runs/fashion-both --guidance 1 2 --picture docs/images/fields-fashion.png
-    python bench/fields.py speech runs/digits --guidance 1 2 --sounds docs/audio
+    python bench/fields.py speech runs/digits --guidance 1 2 --judge /tmp/recogniser.pt --sounds docs/audio/digits.flac
     python bench/fields.py tasks runs/fashion-both runs/fashion-draw runs/fashion-name
 
 Pictures are judged by the classifier of `bench/classifier.py`, spoken digits by the recogniser of
@@ -106,34 +106,42 @@ def images(asked: argparse.Namespace) -> None:
 
 def speech(asked: argparse.Namespace) -> None:
     """Text to spoken digit: the recogniser's accuracy."""
-    from recogniser import load, recognise
+    from recogniser import recogniser
 
     run = Run.open(asked.run)
-    judge, opened = load(), composer(run)
-    codec = opened.codec(asked.field).codec
-    words = sorted({text for text in run.dataset.split("train").column("caption").tolist() if text})
+    hear, labels = recogniser(asked.judge)
+    opened = composer(run)
+    coder = opened.codec(asked.field)
+    codec = coder.codec
+    captions, numbers = (run.dataset.split("heldout").column(name) for name in ("caption", "label"))
+    words = {str(caption): run.labels[int(number)] for caption, number in zip(captions, numbers)}
     real = whole_samples(run.dataset, "heldout", codec.run.spec)
-    answers = run.dataset.split("heldout").column("caption")
     chosen = np.random.default_rng(0).permutation(len(real))[: asked.num]
+    answers = np.array([run.labels[number] for number in numbers[chosen]])
+    assert set(run.labels) <= set(labels)
+
+    def right(clips: list[NDArray[Any]], wanted: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.array(hear([np.asarray(clip, np.float32) / 32768 for clip in clips])) == wanted
+
     print(f"held-out voices, n = {len(chosen)}")
-    told("right of real clips", recognise(judge, [real[row] for row in chosen]) == answers[chosen])
-    again = [opened.codec(asked.field).samples(codes) for codes in codec.codes([real[row] for row in chosen])]
-    told("right of those through the codec", recognise(judge, again) == answers[chosen])
+    told("right of real clips", right([real[row] for row in chosen], answers))
+    again = [coder.samples(codes) for codes in codec.codes([real[row] for row in chosen])]
+    told("right of those through the codec", right(again, answers))
+    clips: list[NDArray[Any]] = []
     for guidance in asked.guidance:
         print(f"text to speech, guidance {guidance}")
-        made = make(run, asked.task, {"caption": words}, asked.num, guidance, asked.seed)
+        made = make(run, asked.task, {"caption": sorted(words)}, asked.num, guidance, asked.seed)
         clips = [np.asarray(one.made[asked.field]) for one in made]
-        told("right", recognise(judge, clips) == np.array([one.given["caption"] for one in made]))
-        seconds = sum(clip.shape[1] for clip in clips) / codec.run.spec.rate
-        print(f"  {seconds:.0f} s of speech")
+        told("right", right(clips, np.array([words[one.given["caption"]] for one in made])))
+        print(f"  {sum(clip.shape[1] for clip in clips) / codec.run.spec.rate:.0f} s of speech")
     if asked.sounds is not None:
-        asked.sounds.mkdir(parents=True, exist_ok=True)
+        import soundfile
+
         rate = int(codec.run.spec.rate)
         pause = np.zeros((1, rate // 5), np.int16)
         line = [piece for clip in clips[: len(words)] for piece in (clip, pause)]
-        import soundfile
-
-        soundfile.write(asked.sounds / f"{run.path.name}.flac", np.concatenate(line, 1).T, rate)
+        asked.sounds.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(asked.sounds, np.concatenate(line, 1).T, rate)
 
 
 # --------------------------------------------------------------------------------------------------------------- tasks
@@ -168,6 +176,7 @@ def main() -> None:
         command.add_argument("--guidance", type=float, nargs="+", default=[1.0])
         command.add_argument("--picture", type=Path, default=None)
         command.add_argument("--sounds", type=Path, default=None)
+        command.add_argument("--judge", type=Path, default=Path("datasets/raw/recogniser.pt"))
     command = verbs.add_parser("tasks", help=tasks.__doc__)
     command.set_defaults(verb=tasks)
     command.add_argument("run")

@@ -131,6 +131,7 @@ def test_it_keeps_all_it_needs(run_path: Path, sets: Path) -> None:
     assert sum(facts["documents"].values()) == run.facts["train_documents"] == len(run.dataset.split("train"))
     assert facts["tokens"]["image"] == {"mean": 16.0, "most": 16}
     assert facts["dropped"] == {}
+    assert not list((run_path / "samples").glob("*")), "a page of tokens shows nothing"
 
 
 def test_transformers_reads_its_checkpoint_with_the_same_logits(run_path: Path) -> None:

@@ -221,9 +221,14 @@ class Driver:
             start = time.perf_counter()
             self.score.best(family, 0)
             self._score_sec = time.perf_counter() - start
-        if self.train.show:
+        if self._shows:
             path = self._grid(self._monitor)
             self.listener.event("sample", "samples before training", path)
+
+    @property
+    def _shows(self) -> bool:
+        """Whether looks write samples; of runs over fields `generate` does, which keeps them whole."""
+        return self.train.show and self.assembly.corpus is None
 
     def _grid(self, board: Monitor) -> Path:
         engine, assembly = self.engine, self.assembly
@@ -255,7 +260,7 @@ class Driver:
                 self._look_score = self.score.best(engine.family, self.step)
                 found |= self._look_score["scores"]
             self._monitor.log("look", self.step, found, seconds=round(self.seconds, 3))
-            if self.train.show:
+            if self._shows:
                 path = self._grid(self._monitor)
                 self.listener.event("sample", f"samples of step {self.step}", path)
             self._monitor.histograms(engine.family, self.step)

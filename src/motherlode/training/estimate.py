@@ -173,15 +173,16 @@ def _overheads(assembly: Assembly, engine: Engine) -> tuple[float, float, int]:
             batches = assembly.look_batches(setting, 1)
             if batches is not None:
                 monitor.inspect(engine.family, 1, *batches)
-            board.grid(
-                engine.family,
-                assembly.modality,
-                assembly.spec,
-                lambda: engine.feed.batch(0),
-                seed=engine.seed,
-                step=1,
-                device=setting.device,
-            )
+            if assembly.corpus is None:
+                board.grid(
+                    engine.family,
+                    assembly.modality,
+                    assembly.spec,
+                    lambda: engine.feed.batch(0),
+                    seed=engine.seed,
+                    step=1,
+                    device=setting.device,
+                )
             look_sec = min(look_sec, time.perf_counter() - start)
         board.close()
         start = time.perf_counter()
