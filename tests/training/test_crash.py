@@ -45,7 +45,7 @@ def assert_identical(run: Run, whole: Run) -> None:
         assert (run.checkpoint("last") / name).read_bytes() == (whole.checkpoint("last") / name).read_bytes(), name
     for fact in ("best", "samples", "draws", "flops", "status"):
         assert run.facts[fact] == whole.facts[fact]
-    for path in (whole.path / "samples").iterdir():
+    for path in (whole.path / "samples").glob("*"):
         assert (run.path / "samples" / path.name).read_bytes() == path.read_bytes()
     assert not [path for path in run.path.rglob(".*") if path.name != ".lock"]
 
