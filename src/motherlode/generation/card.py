@@ -80,10 +80,10 @@ def about_sampler(facts: Mapping[str, Any], config: Mapping[str, Any], files: Se
     shape = " x ".join(str(side) for side in facts["spec"]["shape"])
     asked = f", for any of {config['num_labels']} labels: {', '.join(config['labels'])}" if config["labels"] else ""
     tags = ", ".join(["generative", facts["family"], facts["spec"]["modality"]])
-    unfit = "onnx" not in config
+    unfit = "onnx" not in config and "coders_onnx" not in config
     return About(
         front=["library_name: motherlode", f"tags: [{tags}]"],
-        makes=f"makes {facts['spec']['modality']} samples of {shape}{asked}",
+        makes=f"{'makes' if config['num_noise'] else 'makes codes of'} {facts['spec']['modality']} samples of {shape}{asked}",
         use=_use(config, files),
         limits=["The safetensors file loads into Motherlode's own networks; export to ONNX for other programs."]
         * unfit,
@@ -97,10 +97,13 @@ def _use(config: Mapping[str, Any], files: Sequence[str]) -> str:
     num_noise = config["num_noise"]
     blocks = []
     if "model.safetensors" in files:
-        blocks.append(
-            "```python\nimport torch\nfrom motherlode.generation.export import load\n\n"
-            f'sampler = load(".")\nsamples = sampler(torch.randn(4, {num_noise}){labels})  # in [-1, 1]\n```'
-        )
+        first = "import torch\nfrom motherlode.generation.export import load\n\n"
+        sampling = f'sampler = load(".")\nsamples = sampler(torch.randn(4, {num_noise}){labels})  # in [-1, 1]'
+        coding = (
+            'coders = load(".")\nsamples = torch.zeros(4, {})\ncodes = coders["encoder"](samples)\n'
+            'restored = coders["decoder"](codes)  # in [-1, 1]'
+        ).format(", ".join(map(str, config["spec"]["shape"])))
+        blocks.append(f"```python\n{first}{sampling if num_noise else coding}\n```")
     if "model.onnx" in files:
         blocks.append(
             "```python\nimport numpy as np\nimport onnxruntime\n\n"
@@ -108,9 +111,18 @@ def _use(config: Mapping[str, Any], files: Sequence[str]) -> str:
             f"noise = np.random.default_rng(0).standard_normal((4, {num_noise}), np.float32)\n"
             f'(samples,) = session.run(None, {{"noise": noise{feed}}})  # in [-1, 1]\n```'
         )
-    if "onnx" in config:
-        worst = config["onnx"]["largest_difference"]
-        blocks.append(f"The ONNX file was run against torch at export: largest difference {worst:.1e}.")
+    if "encoder.onnx" in files:
+        shape = ", ".join(map(str, config["spec"]["shape"]))
+        blocks.append(
+            "```python\nimport numpy as np\nimport onnxruntime\n\n"
+            'encoder, decoder = (onnxruntime.InferenceSession(f"{name}.onnx") for name in ("encoder", "decoder"))\n'
+            f'(encoded,) = encoder.run(None, {{"samples": np.zeros((4, {shape}), np.float32)}})  # in [-1, 1]\n'
+            '(restored,) = decoder.run(None, {"encoded": encoded})\n```'
+        )
+    found = [config[key] for key in ("onnx",) if key in config] + list(config.get("coders_onnx", {}).values())
+    if found:
+        worst = ", ".join(f"{one['largest_difference']:.1e}" for one in found)
+        blocks.append(f"The ONNX files were run against torch at export: largest differences {worst}.")
     return "\n\n".join(blocks)
 
 

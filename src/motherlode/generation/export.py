@@ -7,6 +7,9 @@ A sampler that turns noise into samples:
     <folder>/model.onnx          on request: dynamic batch, noise (and labels) in, samples in [-1, 1] out
     <folder>/README.md           the model card, from the run's facts
 
+An autoencoder's encoder and decoder become `encoder.onnx` and `decoder.onnx` besides. A model that makes codes has no
+sampler: `model.safetensors` and `load` then hold the two.
+
 A model of tokens becomes a folder of Hugging Face, which transformers and peft load as it is: see `hugging_face`.
 
 An ONNX file is run in onnxruntime at batch sizes 1, 3 and 8 before it gets its name; where it disagrees with torch by
@@ -89,20 +92,28 @@ def export(
         if run.spec.tokens is not None:
             about = hugging_face.write(run, family, variant, facts, folder)
         else:
-            about = _write_sampler(run, family, facts, formats, folder)
+            about = _write_networks(run, family, facts, formats, folder)
         storage.write_text(folder / CARD, card.card(run, about))
     return out
 
 
-def _write_sampler(run: Run, family: Family, facts: dict[str, Any], formats: Sequence[str], folder: Path) -> card.About:
-    sampler = family.sampler(facts["variant"]).eval()
+def _write_networks(
+    run: Run, family: Family, facts: dict[str, Any], formats: Sequence[str], folder: Path
+) -> card.About:
+    """The sampler, where there is one, and the coders, where there are any."""
+    from torch import nn
+
+    coders = family.coders()
     config = _config(run, family, facts)
-    if "onnx" in formats:
+    weights = nn.ModuleDict(dict(coders)) if not family.makes_samples else family.sampler(facts["variant"]).eval()
+    if "onnx" in formats and family.makes_samples:
         config["onnx"] = onnx.write(
-            sampler, folder / ONNX, num_noise=family.num_noise, num_labels=family.num_labels, facts=facts
+            weights, folder / ONNX, num_noise=family.num_noise, num_labels=family.num_labels, facts=facts
         )
+    if "onnx" in formats and coders:
+        config["coders_onnx"] = onnx.write_coders(coders, folder, run.spec.shape, facts)
     if "safetensors" in formats:
-        write_weights(sampler.state_dict(), folder / WEIGHTS, facts)
+        write_weights(weights.state_dict(), folder / WEIGHTS, facts)
     storage.write_json(folder / CONFIG, config)
     return card.about_sampler(run.facts, config, sorted(path.name for path in folder.iterdir()))
 
@@ -111,13 +122,15 @@ def load(folder: str | Path) -> nn.Module:
     """The model in an exported folder, verified against its manifest; neither run nor dataset is needed.
 
     Returns:
-        A module in eval mode: (noise (B, Z) float32, labels (B,) int64 if it takes any) → samples in [-1, 1]; of a
+        Of a model that makes codes a `ModuleDict` of "encoder", samples (B, *shape) to codes int64, and "decoder". Else a
+        module in eval mode: (noise (B, Z) float32, labels (B,) int64 if it takes any) → samples in [-1, 1]; of a
         model of tokens the class of transformers that its `config.json` names.
 
     Raises:
         StorageError: there is no such folder, or a file of it is missing or altered.
     """
     from safetensors.torch import load_file
+    from torch import nn
 
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
@@ -131,9 +144,12 @@ def load(folder: str | Path) -> nn.Module:
     family = registry.find("family", config["family"])
     options = parse(family.Options, config["options"], str(folder / CONFIG), within=("options",))
     spec = SampleSpec(config["spec"]["modality"], tuple(config["spec"]["shape"]), config["spec"]["num_labels"])
-    sampler: nn.Module = family.build(options, spec, 0).sampler(config["origin"]["variant"])
-    sampler.load_state_dict(load_file(folder / WEIGHTS))
-    return sampler.eval()
+    built = family.build(options, spec, 0)
+    network: nn.Module = nn.ModuleDict(dict(built.coders()))
+    if built.makes_samples:
+        network = built.sampler(config["origin"]["variant"])
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    return network.eval()
 
 
 def _config(run: Run, family: Family, facts: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +158,7 @@ def _config(run: Run, family: Family, facts: dict[str, Any]) -> dict[str, Any]:
         "family": run.recipe.family,
         "options": run.recipe.family_options().model_dump(mode="json"),
         "spec": asdict(run.spec),
-        "num_noise": family.num_noise,
+        "num_noise": family.num_noise if family.makes_samples else 0,
         "noise": "standard normal",
         "num_labels": family.num_labels,
         "labels": run.labels if family.num_labels else [],

@@ -84,7 +84,7 @@ def _masked(
                     one.name,
                     "ask for another task, or use a run of `family: gpt`",
                 )
-            first, kept = len(pieces), opening.kept.get(one.name, [])
+            first, kept = len(pieces), opening.kept.get(one.name, np.empty(0, np.int64))
             add(kept)
             for place in range(len(kept), one.num_tokens):
                 (ids,) = rules.layout.ranges(one.name, place)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TOLERANCE = 1e-3
+CODE_TOLERANCE = 0.02
 BATCHES = (1, 3, 8)
 _OPSET = 18
 
@@ -47,6 +48,59 @@ def write(
         RecipeError: this kind of sampler takes no noise.
         MeasureError: the file computes something else; it is deleted.
     """
+    if not num_noise:
+        raise RecipeError("only samplers that turn noise into samples export to ONNX", None, "export to safetensors")
+    return write_network(sampler, path, lambda size: _inputs(size, num_noise, num_labels), "samples", facts)
+
+
+def write_coders(
+    coders: Mapping[str, nn.Module], folder: Path, shape: tuple[int, ...], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write an encoder and its decoder as `encoder.onnx` and `decoder.onnx`, checked; see `write`.
+
+    Args:
+        coders: "encoder", samples (B, *shape) to what the "decoder" turns into samples again.
+        folder: where to.
+        shape: of a sample.
+        facts: see `write`.
+
+    Returns:
+        What `write` returns, by name.
+    """
+    import torch
+
+    encoder, decoder = coders["encoder"], coders["decoder"]
+
+    def samples(size: int) -> dict[str, Tensor]:
+        rng = torch_generator(0, "onnx", size)
+        return {"samples": torch.rand(size, *shape, generator=rng) * 2 - 1}
+
+    def encoded(size: int) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return {"encoded": encoder(**samples(size))}
+
+    return {
+        "encoder": write_network(encoder, folder / "encoder.onnx", samples, "encoded", facts),
+        "decoder": write_network(decoder, folder / "decoder.onnx", encoded, "samples", facts),
+    }
+
+
+def write_network(
+    network: nn.Module,
+    path: Path,
+    inputs_of: Callable[[int], dict[str, Tensor]],
+    output: str,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write any network with one output as ONNX and check it; see `write`.
+
+    Args:
+        network: in eval mode.
+        path: where to.
+        inputs_of: inputs by name for a batch of so many, always the same ones.
+        output: name of the output.
+        facts: see `write`.
+    """
     try:
         import onnx
         import onnxruntime
@@ -55,18 +109,16 @@ def write(
         raise MissingExtraError("exporting to ONNX", "export") from error
     import torch
 
-    if not num_noise:
-        raise RecipeError("only samplers that turn noise into samples export to ONNX", None, "export to safetensors")
-    inputs = _inputs(2, num_noise, num_labels)
+    inputs = inputs_of(2)
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
     with _quiet():
         program = torch.onnx.export(
-            sampler,
+            network,
             tuple(inputs.values()),
             dynamo=True,
             opset_version=_OPSET,
             input_names=list(inputs),
-            output_names=["samples"],
+            output_names=[output],
             dynamic_shapes=tuple({0: batch} for _ in inputs),
             verbose=False,
         )
@@ -76,32 +128,39 @@ def write(
     onnx.helper.set_model_props(model, {key: str(value) for key, value in facts.items()})
     onnx.save(model, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    worst = check(sampler, session, num_noise, num_labels, path)
-    return {"inputs": list(inputs), "outputs": ["samples"], "opset": _OPSET, "largest_difference": worst}
+    worst = check(network, session, inputs_of, output, path)
+    return {"inputs": list(inputs), "outputs": [output], "opset": _OPSET, "largest_difference": worst}
 
 
-def check(sampler: nn.Module, session: Any, num_noise: int, num_labels: int, path: Path) -> float:
-    """The largest difference between an onnxruntime session and `sampler` over `BATCHES`.
+def check(
+    network: nn.Module, session: Any, inputs_of: Callable[[int], dict[str, Tensor]], output: str, path: Path
+) -> float:
+    """The largest difference between an onnxruntime session and `network` over `BATCHES`; of codes, the share that
+    differ: where two codes are as near, rounding decides.
 
     Raises:
-        MeasureError: it exceeds `TOLERANCE`, a shape differs, or a value is not finite; `path` is deleted.
+        MeasureError: it exceeds `TOLERANCE` (of codes `CODE_TOLERANCE`), a shape differs, or a value is not finite;
+            `path` is deleted.
     """
-    import numpy as np
     import torch
 
     worst = 0.0
     for size in BATCHES:
-        inputs = _inputs(size, num_noise, num_labels)
+        inputs = inputs_of(size)
         with torch.no_grad():
-            expected = sampler(*inputs.values()).float().numpy()
-        (received,) = session.run(["samples"], {name: tensor.numpy() for name, tensor in inputs.items()})
+            expected = network(*inputs.values()).numpy()
+        (received,) = session.run([output], {name: tensor.numpy() for name, tensor in inputs.items()})
         same_shape = received.shape == expected.shape
-        difference = float(np.abs(received - expected).max()) if same_shape else float("inf")
+        whole = expected.dtype.kind == "i"
+        difference = float("inf")
+        if same_shape:
+            difference = float((received != expected).mean() if whole else abs(received - expected).max())
+        tolerance = CODE_TOLERANCE if whole else TOLERANCE
         # Written so that a NaN, which compares as neither more nor less, fails as well.
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             path.unlink(missing_ok=True)
             raise MeasureError(
-                f"an exported file must compute what the network computes, within {TOLERANCE:g}",
+                f"an exported file must compute what the network computes, within {tolerance:g}",
                 f"batch {size}: {received.shape} against {expected.shape}, largest difference {difference:g}",
                 "use --format safetensors, and report the network this happened with",
             )

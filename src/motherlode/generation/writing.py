@@ -56,7 +56,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Step(Generic[Out]):
+class Step(Generic[Out_co]):
     """What follows from a token.
 
     Args:
@@ -65,7 +65,7 @@ class Step(Generic[Out]):
         free_T: what the second row of guidance reads; None where there is no such row yet.
     """
 
-    pieces: Sequence[Out]
+    pieces: Sequence[Out_co]
     feed_T: NDArray[np.int64] | None
     free_T: NDArray[np.int64] | None = None
 
