@@ -27,56 +27,12 @@ from PIL import Image
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 DC = "{http://purl.org/dc/elements/1.1/}"
 FREE = "publicdomain"
-JUNK_WORDS = set(
-    [
-        "unsorted",
-        "clip",
-        "art",
-        "clipart",
-        "openclipart",
-        "image",
-        "svg",
-        "untitled",
-        "drawing",
-        "inkscape",
-        "adobe",
-        "illustrator",
-        "vector",
-        "new",
-        "document",
-        "title",
-        "na",
-        "png",
-        "remix",
-        "the",
-        "of",
-        "and",
-        "with",
-        "hash",
-        "color",
-        "colour",
-        "outline",
-        "silhouette",
-        "contour",
-        "icon",
-        "by",
-        "externalsource",
-        "public",
-        "domain",
-        "architetto",
-        "francesco",
-        "rollandin",
-        "archite",
-        "jon",
-        "phillips",
-        "nicu",
-        "buculei",
-        "gramastar",
-        "ftv",
-        "grama",
-        "gerald",
-    ]
+_JUNK = (
+    "unsorted clip art clipart openclipart image svg untitled drawing inkscape adobe illustrator vector new document"
+    " title na png remix the of and with hash color colour outline silhouette contour icon by externalsource public"
+    " domain architetto francesco rollandin archite jon phillips nicu buculei gramastar ftv grama gerald"
 )
+JUNK_WORDS = frozenset(_JUNK.split())
 """Keywords and words of titles that say nothing about what is seen."""
 MOST_KEYWORDS = 3
 MOST_SHARED = 4
