@@ -246,6 +246,18 @@ def test_a_document_that_fits_no_window_names_the_length(sets: Path, tmp_path: P
         _ = Assembly.of(recipe(sets, tmp_path, data={"length": 20})).loader
 
 
+def test_held_out_rows_without_partners_are_told_of(sets: Path, tmp_path: Path) -> None:
+    names = [Path(row["image"]["path"]).name for row in Dataset.open(sets / "colours").split("train").rows()]
+    write_table(tmp_path / "some.parquet", names[:12], captions=False, seed=9000)
+    prepare(tmp_path / "some.parquet", out=tmp_path / "some", modality="image", workers=1, outliers="off")
+    fields = {"label": {}, "image": {"path": str(tmp_path / "some"), "codec": "CODEC"}}
+    assembly = Assembly.of(recipe(sets, tmp_path, fields=fields))
+    assert assembly.heldout is None
+    told = about_dropped(assembly.token_facts)
+    assert any("no held-out row" in line for line in told)
+    assert any(f"without image {len(names) - 12}" in line for line in told)
+
+
 def test_a_codec_trained_on_after_training_began_is_another_run(run_path: Path, sets: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     shutil.copytree(run_path, out / "fields")

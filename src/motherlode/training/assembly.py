@@ -144,7 +144,10 @@ class Assembly:
         """Batches of the held-out split, never sliced over ranks; None where it has fewer than two samples."""
         num = len(self.dataset.split("heldout"))
         if self.corpus is not None:
-            return self.corpus.loader("heldout", seed=0, batch=_LOOK_WINDOWS) if num else None
+            try:
+                return self.corpus.loader("heldout", seed=0, batch=_LOOK_WINDOWS) if num else None
+            except DatasetError:  # no row of them makes a document: `token_facts` counts 0, and a person is told
+                return None
         if self.spec.tokens is not None:
             from motherlode.data.sequences import Sequences
 
@@ -167,7 +170,9 @@ class Assembly:
         loader = cast("Sequences | Compositions", self.loader)
         counts = {"train_documents": loader.num_documents, "train_tokens": loader.num_tokens}
         if self.corpus is not None:
-            return {**counts, "fields": cast("Compositions", loader).facts()}
+            unseen = cast("Compositions | None", self.heldout)
+            facts = cast("Compositions", loader).facts()
+            return {**counts, "fields": {**facts, "heldout_documents": unseen.num_documents if unseen else 0}}
         return {
             **counts,
             "tokenizer": tokens.describe(self.dataset, tokenizer.load(self.spec.tokens.folder)),

@@ -47,6 +47,8 @@ def about_dropped(facts: Mapping[str, Any]) -> list[str]:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in found["dropped"].items())
         total = sum(found["dropped"].values())
         told.append(f"{total:,} training rows make no document for any task: {reasons}")
+    if not found["heldout_documents"]:
+        told.append("no held-out row makes a document: nothing tells how the model does on unseen data")
     if found["padding"] > _MUCH_PADDING:
         told.append(f"{found['padding']:.0%} of the windows is padding: another data.length would fit documents better")
     return told
