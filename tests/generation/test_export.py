@@ -88,7 +88,7 @@ def test_a_file_that_computes_something_else_is_deleted(tmp_path: Path, change: 
     path = tmp_path / "model.onnx"
     path.write_bytes(b"wrong")
     with pytest.raises(MeasureError, match="must compute what the network computes"):
-        onnx.check(nn.Identity(), Wrong(change), 4, 0, path)
+        onnx.check(nn.Identity(), Wrong(change), lambda size: {"noise": noise(size, 4)}, "samples", path)
     assert not path.exists()
 
 

@@ -261,3 +261,8 @@ class Family(nn.Module, ABC):
     @abstractmethod
     def sampler(self, variant: str = "") -> nn.Module:
         """The network that makes samples, for export: takes (noise (B, Z), labels (B,) if any) to samples."""
+
+    def coders(self) -> Mapping[str, nn.Module]:
+        """Frozen copies for export: "encoder", samples (B, *shape) to latents or codes (int64), and "decoder", those to
+        samples; {} where a family encodes nothing."""
+        return {}

@@ -80,10 +80,11 @@ def about_sampler(facts: Mapping[str, Any], config: Mapping[str, Any], files: Se
     shape = " x ".join(str(side) for side in facts["spec"]["shape"])
     asked = f", for any of {config['num_labels']} labels: {', '.join(config['labels'])}" if config["labels"] else ""
     tags = ", ".join(["generative", facts["family"], facts["spec"]["modality"]])
+    makes = "makes" if config["num_noise"] else "makes codes of"
     unfit = "onnx" not in config and "coders_onnx" not in config
     return About(
         front=["library_name: motherlode", f"tags: [{tags}]"],
-        makes=f"{'makes' if config['num_noise'] else 'makes codes of'} {facts['spec']['modality']} samples of {shape}{asked}",
+        makes=f"{makes} {facts['spec']['modality']} samples of {shape}{asked}",
         use=_use(config, files),
         limits=["The safetensors file loads into Motherlode's own networks; export to ONNX for other programs."]
         * unfit,

@@ -122,7 +122,7 @@ def load(folder: str | Path) -> nn.Module:
     """The model in an exported folder, verified against its manifest; neither run nor dataset is needed.
 
     Returns:
-        Of a model that makes codes a `ModuleDict` of "encoder", samples (B, *shape) to codes int64, and "decoder". Else a
+        Of a model that makes codes a `ModuleDict`: "encoder", samples (B, *shape) to codes int64, and "decoder". Else a
         module in eval mode: (noise (B, Z) float32, labels (B,) int64 if it takes any) → samples in [-1, 1]; of a
         model of tokens the class of transformers that its `config.json` names.
 

@@ -191,6 +191,16 @@ class VectorQuantiser(nn.Module):
             return points_ND + (made_ND - points_ND).detach()
         return rotated(points_ND, made_ND)
 
+    def codes_of(self, features: Float[Tensor, "batch numbers *places"]) -> Int[Tensor, "batch *places quantisers"]:
+        """The codes alone, by all quantisers."""
+        cells = features.float().movedim(1, -1)
+        left_ND = cells.flatten(0, -2)
+        codes = []
+        for book in self.books:
+            codes.append(book(left_ND))
+            left_ND = left_ND - book.get_buffer("vectors")[codes[-1]]
+        return torch.stack(codes, -1).view(*cells.shape[:-1], len(codes))
+
     def vectors_of(self, codes: Int[Tensor, "batch *places quantisers"]) -> Float[Tensor, "batch numbers *places"]:
         """What the decoder gets for these codes."""
         parts = [book.get_buffer("vectors")[codes[..., number]] for number, book in enumerate(self.books)]
@@ -246,6 +256,11 @@ class ScalarQuantiser(nn.Module):
             scale = self.get_buffer("scale")
             codes = ((rounded.detach().round().long() + scale) * self.steps).sum(-1, keepdim=True)
         return Quantised((rounded / scale).movedim(-1, 1), codes, features.new_zeros((), dtype=torch.float32))
+
+    def codes_of(self, features: Float[Tensor, "batch numbers *places"]) -> Int[Tensor, "batch *places one"]:
+        """The codes alone."""
+        codes: Tensor = self(features).codes
+        return codes
 
     def _bounded(self, cells: Tensor) -> Tensor:
         """Into (−L/2, L/2) by tanh, shifted by a half where L is even so that it rounds to L values."""

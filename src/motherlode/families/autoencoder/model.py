@@ -20,6 +20,7 @@ from motherlode import registry
 from motherlode.errors import RecipeError
 from motherlode.families import Batch, CodeSpace, Family, Turn
 from motherlode.families.autoencoder.critics import build_critic
+from motherlode.families.autoencoder.diagnose import warn
 from motherlode.families.autoencoder.judges import Judges, critic_loss
 from motherlode.families.autoencoder.losses import Likelihood, kl_divergence
 from motherlode.families.autoencoder.mixture import MOST_NUMBERS, Mixture
@@ -228,6 +229,14 @@ class Autoencoder(Family):
         """A frozen copy: (noise (B, Z), None) → samples (B, *shape)."""
         return copy.deepcopy(self._sampler(variant)).eval().requires_grad_(False)
 
+    def coders(self) -> Mapping[str, nn.Module]:
+        """See `Family.coders`: codes where the kind makes them, else latents (of a vae the means)."""
+        parts = {
+            "encoder": _EncoderPart(self.encoder, self.quantiser, variational=self.variational),
+            "decoder": _DecoderPart(self.decoder, self.quantiser, self.likelihood),
+        }
+        return {name: copy.deepcopy(part).eval().requires_grad_(False) for name, part in parts.items()}
+
     def _sampler(self, variant: str) -> _Sampler:
         variant = variant or self.variants[0]
         if variant not in self.variants:
@@ -312,7 +321,7 @@ class Autoencoder(Family):
             )
         with evaluating(self):
             pieces = torch.split(samples.float(), _PIECE)
-            return torch.cat([quantiser(self.encoder(piece)).codes for piece in pieces])
+            return torch.cat([quantiser.codes_of(self.encoder(piece)) for piece in pieces])
 
     @torch.no_grad()
     def from_codes(self, codes: Tensor) -> Tensor:
@@ -375,7 +384,7 @@ class Autoencoder(Family):
 
     def warnings(self, history: Sequence[Mapping[str, float]]) -> list[str]:
         """What the diagnostics mean and what to do about it."""
-        return []
+        return warn(history, self.options)
 
 
 _ACTIVE_NATS = 0.01
@@ -403,6 +412,38 @@ class _Sampler(nn.Module):
         """Make samples."""
         flat = self.mixture(noise_BZ) if self.mixture is not None else noise_BZ[:, : math.prod(self.latent_shape)]
         return self.likelihood.mean(self.decoder(flat.unflatten(1, self.latent_shape))).clamp(-1, 1)
+
+
+class _EncoderPart(nn.Module):
+    """Samples to latents (B, *latent_shape), or to codes (B, *places, Q)."""
+
+    def __init__(
+        self, encoder: nn.Module, quantiser: VectorQuantiser | ScalarQuantiser | None, *, variational: bool
+    ) -> None:
+        super().__init__()
+        self.encoder, self.quantiser, self.variational = encoder, quantiser, variational
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Encode."""
+        features: Tensor = self.encoder(samples)
+        if self.quantiser is not None:
+            return self.quantiser.codes_of(features)
+        return _posterior(features)[0] if self.variational else features
+
+
+class _DecoderPart(nn.Module):
+    """The inverse of `_EncoderPart`."""
+
+    def __init__(
+        self, decoder: nn.Module, quantiser: VectorQuantiser | ScalarQuantiser | None, likelihood: Likelihood
+    ) -> None:
+        super().__init__()
+        self.decoder, self.quantiser, self.likelihood = decoder, quantiser, likelihood
+
+    def forward(self, encoded: Tensor) -> Tensor:
+        """Decode."""
+        latents = encoded if self.quantiser is None else self.quantiser.vectors_of(encoded)
+        return self.likelihood.mean(self.decoder(latents)).clamp(-1, 1)
 
 
 def _posterior(features: Tensor) -> tuple[Tensor, Tensor]:
