@@ -79,6 +79,36 @@ CATALOGUE: dict[str, Definition] = {
         "was trained on than to new images of the same kind.",
         target=0.0,
     ),
+    "frechet_motion": Definition(
+        "Fréchet distance of motion",
+        "motion",
+        "lower",
+        "How far the samples as a whole lie from real held-out clips in how they move: where blocks of the picture go, "
+        "how much changes and how evenly. It falls with more samples, as the other one does.",
+        floor="frechet_motion_floor",
+    ),
+    "frechet_motion_floor": Definition(
+        "Fréchet distance of motion of real clips",
+        "motion",
+        "none",
+        "The same distance with real training clips in place of generated ones.",
+        mark="real clips",
+    ),
+    "flicker": Definition(
+        "Flicker",
+        "flicker",
+        "none",
+        "How unevenly values change from frame to frame, in grey levels: 0 where nothing moves or all moves steadily. "
+        "Far above real clips: the model's frames do not follow from one another.",
+        floor="flicker_real",
+    ),
+    "flicker_real": Definition(
+        "Flicker of real clips",
+        "flicker",
+        "none",
+        "The same of real held-out clips: what the model should come to.",
+        mark="real clips",
+    ),
     "kernel": Definition(
         "Kernel distance",
         "kernel",
@@ -206,6 +236,78 @@ CATALOGUE: dict[str, Definition] = {
         "higher",
         "The same as decibels of the squared error: 20 is a blurred picture, 30 a good one, 40 hard to tell apart.",
         across=("extractor", "weights", "resize"),
+    ),
+    "mel_distance": Definition(
+        "Mel distance of reconstructions",
+        "reconstruction",
+        "lower",
+        "How many decibels the mel spectrum of an unseen sound lies from that of its reconstruction, on average. 0: "
+        "alike; what a listener hears, without the phase.",
+        target=0.0,
+        mark="alike",
+        across=("extractor", "weights", "resize"),
+    ),
+    "spectral_distance": Definition(
+        "Spectral distance of reconstructions",
+        "reconstruction",
+        "lower",
+        "How far the spectra of an unseen sound and its reconstruction lie apart, over windows from 64 to 2048 values.",
+        target=0.0,
+        mark="alike",
+        across=("extractor", "weights", "resize"),
+    ),
+    "si_sdr": Definition(
+        "Signal-to-distortion ratio",
+        "reconstruction",
+        "higher",
+        "Decibels of a sound over what its reconstruction gets wrong, loudness aside. Codecs of few bits remake the "
+        "sound and not its phase: they score below 0 and may sound well.",
+        across=("extractor", "weights", "resize"),
+    ),
+    "listeners_speech": Definition(
+        "Listeners: speech",
+        "listeners",
+        "higher",
+        "What listeners would say of how clear the speech is, from 1 to 5, as the network DNSMOS "
+        "P.835 guesses. See it beside real clips.",
+        floor="listeners_speech_real",
+    ),
+    "listeners_speech_real": Definition(
+        "Listeners: speech, real clips",
+        "listeners",
+        "none",
+        "The same of real held-out clips, which are as short: what a perfect model would score.",
+        mark="real clips",
+    ),
+    "listeners_background": Definition(
+        "Listeners: background",
+        "listeners",
+        "higher",
+        "What listeners would say of how little the background disturbs, from 1 to 5, as the network DNSMOS "
+        "P.835 guesses. See it beside real clips.",
+        floor="listeners_background_real",
+    ),
+    "listeners_background_real": Definition(
+        "Listeners: background, real clips",
+        "listeners",
+        "none",
+        "The same of real held-out clips, which are as short: what a perfect model would score.",
+        mark="real clips",
+    ),
+    "listeners_whole": Definition(
+        "Listeners: as a whole",
+        "listeners",
+        "higher",
+        "What listeners would say of how good it sounds as a whole, from 1 to 5, as the network DNSMOS "
+        "P.835 guesses. See it beside real clips.",
+        floor="listeners_whole_real",
+    ),
+    "listeners_whole_real": Definition(
+        "Listeners: as a whole, real clips",
+        "listeners",
+        "none",
+        "The same of real held-out clips, which are as short: what a perfect model would score.",
+        mark="real clips",
     ),
     "reconstruction_perceptual": Definition(
         "Perceptual distance of reconstructions",

@@ -13,6 +13,8 @@ from motherlode.measures.report import Measure, Passage, Report
 _HEADINGS = {
     "frechet": "Distance to real images",
     "kernel": "Distance to real images",
+    "motion": "How it moves",
+    "flicker": "How it moves",
     "inception_score": "Fidelity and variety",
     "coverage": "Fidelity and variety",
     "diversity": "Fidelity and variety",
@@ -31,6 +33,7 @@ _HEADINGS = {
 }
 _HEADLINE = (
     "frechet",
+    "frechet_motion",
     "kernel",
     "precision",
     "recall",
@@ -139,11 +142,15 @@ def _value(measure: Measure, x: float) -> str:
     return charts.number(x)
 
 
+def _kind(picture: bytes) -> str:
+    return "image/webp" if picture[8:12] == b"WEBP" else "image/png"
+
+
 def _pictures(report: Report) -> Iterator[dict[str, str]]:
     for caption, content in report.pictures.items():
         data = base64.b64encode(content).decode()
         title, _, text = caption.partition(": ")
-        yield {"title": title, "text": text, "source": f"data:image/png;base64,{data}"}
+        yield {"title": title, "text": text, "source": f"data:{_kind(content)};base64,{data}"}
 
 
 def _texts(report: Report) -> Iterator[dict[str, Any]]:

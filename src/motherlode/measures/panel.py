@@ -36,7 +36,7 @@ from motherlode.randomness import numpy_generator
 Progress = Callable[[str, float], None]
 """Told what is being done and which share of the whole is done."""
 
-_PIECE_ROWS = 512
+PIECE_ROWS = 512
 _DIVERSITY_SAMPLES = 1000
 _MOST_TRAIN = 20_000
 _NUM_PLANTED = 128
@@ -103,16 +103,21 @@ class Panel:
     notes: list[str] = field(default_factory=list)
     wanted: frozenset[str] = frozenset()
 
+    @property
+    def takers(self) -> dict[str, Callable[[Any], dict[str, Measure]]]:
+        """Groups of measures that can be taken here, and what takes each."""
+        return TAKERS
+
     def take(self, names: tuple[str, ...] = ()) -> dict[str, Measure]:
         """The measures of these names (or groups; all for ()), in the catalogue's order."""
-        wanted = expand(names, _TAKERS)
+        wanted = expand(names, self.takers)
         self.wanted = frozenset(wanted)
         groups = list(dict.fromkeys(CATALOGUE[name].group for name in wanted))
         self._look(groups)
         found: dict[str, Measure] = {}
         for index, group in enumerate(groups):
             self._tell(f"measuring {group.replace('_', ' ')}", 0.7 + 0.3 * index / len(groups))
-            found |= _TAKERS[group](self)
+            found |= self.takers[group](self)
         self._tell("measured", 1.0)
         return {name: found[name] for name in wanted if name in found}
 
@@ -145,26 +150,26 @@ class Panel:
     @cached_property
     def sample_features(self) -> Features:
         """Features of the samples."""
-        return self._features(self.samples, self.sample_rows, "generating and looking at samples", 0.0, 0.35)
+        return self.features_of(self.samples, self.sample_rows, "generating and looking at samples", 0.0, 0.35)
 
     @cached_property
     def reference_features(self) -> Features:
         """Features of the reference."""
-        return self._features(self.reference, self.reference_rows, "looking at held-out data", 0.35, 0.5)
+        return self.features_of(self.reference, self.reference_rows, "looking at held-out data", 0.35, 0.5)
 
     @cached_property
     def train_features(self) -> Features:
         """Features of the training samples in use."""
         if self.train is None:
             raise MeasureError("this measure needs the training data", None, "give `train`")
-        return self._features(self.train, self.train_rows, "looking at training data", 0.5, 0.7)
+        return self.features_of(self.train, self.train_rows, "looking at training data", 0.5, 0.7)
 
     @cached_property
     def restored_features(self) -> Features:
         """Features of the reconstructions of the reference."""
         if self.restored is None:
             raise MeasureError("this measure needs reconstructions", None, "evaluate a run that makes them")
-        return self._features(self.restored, self.reference_rows, "looking at reconstructions", 0.7, 0.7)
+        return self.features_of(self.restored, self.reference_rows, "looking at reconstructions", 0.7, 0.7)
 
     @cached_property
     def memorised(self) -> Memorisation:
@@ -224,7 +229,25 @@ class Panel:
             return np.arange(num)
         return numpy_generator(0, stream).permutation(num)[:most]
 
-    def _features(self, pool: Pool, rows: NDArray[np.int64], what: str, start: float, end: float) -> Features:
+    def features_of(
+        self,
+        pool: Pool,
+        rows: NDArray[np.int64],
+        what: str,
+        start: float,
+        end: float,
+        extractor: Extractor | None = None,
+    ) -> Features:
+        """Features of rows of a pool, from the cache where the pool says what it holds.
+
+        Args:
+            pool: gives the samples.
+            rows: which.
+            what: told as progress from `start` to `end`.
+            start, end: shares of the whole.
+            extractor: default: the panel's own.
+        """
+        extractor = extractor or self.extractor
         done = 0
 
         def tell(num: int) -> None:
@@ -233,13 +256,13 @@ class Panel:
             self._tell(what, start + (end - start) * done / len(rows))
 
         def pieces() -> Iterator[NDArray[np.uint8]]:
-            for first in range(0, len(rows), _PIECE_ROWS):
-                yield pool.take(rows[first : first + _PIECE_ROWS])
+            for first in range(0, len(rows), PIECE_ROWS):
+                yield pool.take(rows[first : first + PIECE_ROWS])
 
         self._tell(what, start)
         if pool.identity is None:
-            return extract(self.extractor, pieces(), tell)
-        return cached_features(self.extractor, {**pool.identity, "rows": rows.tolist()}, pieces, tell)
+            return extract(extractor, pieces(), tell)
+        return cached_features(extractor, {**pool.identity, "rows": rows.tolist()}, pieces, tell)
 
     def _tell(self, what: str, share: float) -> None:
         if self.progress:
@@ -252,7 +275,7 @@ def _frechet(panel: Panel) -> dict[str, Measure]:
     num, num_real = len(samples_ND), len(real_ND)
     value, pull_N, pull_real_N = frechet_influence(samples_ND, real_ND)
     method = "influence function; for this n, whose bias it keeps"
-    found = {"frechet": panel.measure("frechet", _spread(panel, value, method, pull_N, pull_real_N), num, num_real)}
+    found = {"frechet": panel.measure("frechet", spread_of(panel, value, method, pull_N, pull_real_N), num, num_real)}
     if "frechet_infinity" in panel.wanted:
         try:
             endless = frechet_infinity(samples_ND, real_ND, level=panel.level, seed=panel.seed)
@@ -264,7 +287,7 @@ def _frechet(panel: Panel) -> dict[str, Measure]:
     train_ND = panel.train_features.features_ND
     if "frechet_floor" in panel.wanted:
         floor, a_N, b_N = frechet_influence(train_ND[:num], real_ND)
-        spread = _spread(panel, floor, method, a_N, b_N)
+        spread = spread_of(panel, floor, method, a_N, b_N)
         found["frechet_floor"] = panel.measure("frechet_floor", spread, len(a_N), num_real)
         if len(a_N) < num:
             panel.notes.append(
@@ -275,7 +298,7 @@ def _frechet(panel: Panel) -> dict[str, Measure]:
         if size < num_real:
             value, pull_N, pull_real_N = frechet_influence(samples_ND, real_ND[:size])
         near, pull_near_N, pull_train_N = frechet_influence(samples_ND, train_ND[:size])
-        gap = _spread(
+        gap = spread_of(
             panel, near - value, "influence function, samples shared", pull_near_N - pull_N, pull_real_N, pull_train_N
         )
         reference = f"train against {panel.reference.description}"
@@ -283,7 +306,7 @@ def _frechet(panel: Panel) -> dict[str, Measure]:
     return found
 
 
-def _spread(panel: Panel, value: float, method: str, *pulls: NDArray[np.float64]) -> Interval:
+def spread_of(panel: Panel, value: float, method: str, *pulls: NDArray[np.float64]) -> Interval:
     """An interval from the influences of independent sets of samples."""
     error = math.sqrt(sum(float(pull.var(ddof=1)) / len(pull) for pull in pulls))
     return around(value, error, panel.level, method)
@@ -386,7 +409,7 @@ def _reconstruction(panel: Panel) -> dict[str, Measure]:
         made_ND = panel.restored_features.features_ND
         value, pull_N, pull_real_N = frechet_influence(made_ND, panel.reference_features.features_ND)
         method = "influence function over pairs; for this n, whose bias it keeps"
-        spread = _spread(panel, value, method, pull_N + pull_real_N)
+        spread = spread_of(panel, value, method, pull_N + pull_real_N)
         found["reconstruction_frechet"] = panel.measure("reconstruction_frechet", spread, num, num)
     return found
 
@@ -394,8 +417,8 @@ def _reconstruction(panel: Panel) -> dict[str, Measure]:
 def _pairwise(panel: Panel, restored: Restored) -> dict[str, NDArray[np.float64]]:
     """Errors of each reconstruction, a piece of the rows at a time."""
     errors, decibels = [], []
-    for first in range(0, len(panel.reference_rows), _PIECE_ROWS):
-        rows = panel.reference_rows[first : first + _PIECE_ROWS]
+    for first in range(0, len(panel.reference_rows), PIECE_ROWS):
+        rows = panel.reference_rows[first : first + PIECE_ROWS]
         real, made = panel.reference.take(rows), restored.take(rows)
         errors.append(absolute_errors(real, made))
         decibels.append(psnr_decibels(real, made))
@@ -416,7 +439,7 @@ def _codes(panel: Panel) -> dict[str, Measure]:
 
 
 _OF_RECONSTRUCTIONS = frozenset({"reconstruction", "codes"})
-_TAKERS: dict[str, Callable[[Panel], dict[str, Measure]]] = {
+TAKERS: dict[str, Callable[[Any], dict[str, Measure]]] = {
     "frechet": _frechet,
     "kernel": _kernel,
     "inception_score": _score,

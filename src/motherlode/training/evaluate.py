@@ -25,11 +25,12 @@ from motherlode import registry
 from motherlode.errors import MeasureError
 from motherlode.families import Family
 from motherlode.measures.catalogue import CATALOGUE, GROUPS
-from motherlode.measures.features import Extractor, find_extractor
+from motherlode.measures.features import Extractor
 from motherlode.measures.frechet import frechet_distance
 from motherlode.measures.interval import DEFAULT_LEVEL
 from motherlode.measures.language_features import TextExtractor
 from motherlode.measures.panel import Panel, Pool, Progress
+from motherlode.measures.panels import extractor_of, panel_of
 from motherlode.measures.perceptual import Lpips
 from motherlode.measures.report import Report
 from motherlode.modality import Modality, SampleSpec
@@ -59,6 +60,7 @@ class _Subject:
     reference: Pool
     train: Pool | None
     modality: Modality
+    spec: SampleSpec
     facts: dict[str, Any]
     history: list[dict[str, Any]]
     restored: Reconstructed | None = None
@@ -141,7 +143,7 @@ def evaluate(
             report = _language_of_folders(samples or "", asked, progress)
         else:
             subject = _of_folders(samples or "", reference, train, modality)
-            found = find_extractor(_for_images(extractor) or "auto")
+            found = extractor_of(_for_images(extractor) or "auto", subject.spec)
             report = _take(subject, found, asked, measures or (), progress, perceptual)
     if out is not None:
         report.save(out)
@@ -165,7 +167,7 @@ def _images_of_run(run: Run, asked: Asked, progress: Progress | None, perceptual
     chosen = run.recipe.evaluate
     num_samples, level = asked.num_samples or chosen.num_samples, asked.level or chosen.level
     names = _names(run, asked, registry.find("family", run.recipe.family).measures)
-    found = find_extractor(_for_images(asked.extractor) or chosen.extractor)
+    found = extractor_of(_for_images(asked.extractor) or chosen.extractor, run.spec)
     subject = _of_run(run, asked.reference, found, num_samples, asked.seed, asked.variant, asked.which, asked.device)
     asked = replace(asked, num_samples=num_samples, level=level)
     return _take(subject, found, asked, names, progress, perceptual)
@@ -182,7 +184,7 @@ def _take(
     """The report of a subject."""
     num_samples, level = asked.num_samples or _DEFAULT_SAMPLES, asked.level or DEFAULT_LEVEL
     pools = (subject.samples, subject.reference, subject.train)
-    panel = Panel(
+    panel = panel_of(subject.spec.modality)(
         *pools,
         extractor,
         num_samples,
@@ -298,7 +300,7 @@ def _of_run(
     if len(scores) > 1:
         told = ", ".join(f"{name} {score:.4g}" for name, score in scores.items())
         facts["notes"] = [f"Of the model's weights, {variant} lay nearest to held-out data ({told})."]
-    return _Subject(made, real, Decoded(loader, "train"), run.modality, facts, run.metrics(), restored, family)
+    return _Subject(made, real, Decoded(loader, "train"), run.modality, spec, facts, run.metrics(), restored, family)
 
 
 def _restored(family: Family, modality: Modality, real: Decoded | Files, device: str) -> Reconstructed | None:
@@ -351,15 +353,15 @@ def _choose(
 
 def _of_folders(samples: str | Path, reference: str | Path, train: str | Path | None, modality: str) -> _Subject:
     real = pool_at(reference, split="heldout", modality=modality)
-    spec = SampleSpec(modality, tuple(real.take(np.arange(1)).shape[1:]))
+    spec = replace(real.spec, shape=tuple(real.take(np.arange(1)).shape[1:]))
     made = pool_at(samples, split="train", modality=modality, spec=spec)
     source = None if train is None else pool_at(train, split="train", modality=modality, spec=spec)
     facts = {"title": Path(samples).name, "subtitle": f"against {real.description}"}
-    return _Subject(made, real, source, registry.find("modality", modality), facts, [])
+    return _Subject(made, real, source, registry.find("modality", modality), spec, facts, [])
 
 
 def _warnings(extractor: Extractor) -> list[str]:
-    if extractor.name != "raw-pixels":
+    if not extractor.name.endswith("raw-pixels"):
         return []
     advice = "For ImageNet features: pip install 'motherlode[features]'."
     return [f"Features are raw pixels: they see brightness and layout, not content. {advice}"]
@@ -388,7 +390,7 @@ def _pictures(subject: _Subject, panel: Panel) -> dict[str, bytes]:
     """Grids of samples, of real ones, and of samples over the training ones nearest to them."""
 
     def shown(pool: Pool, rows: NDArray[np.int64]) -> bytes:
-        return _grid(subject.modality, pool.take(rows), _GRID_COLUMNS)
+        return _grid(subject, pool.take(rows), _GRID_COLUMNS)
 
     pictures = {}
     if subject.samples is not subject.restored:
@@ -401,7 +403,7 @@ def _pictures(subject: _Subject, panel: Panel) -> dict[str, bytes]:
         above = panel.samples.take(np.array([sample for sample, _, _ in pairs]))
         below = subject.train.take(panel.train_rows[[row for _, row, _ in pairs]])
         caption = "Most copied: samples nearest to a training image (top) and that image (bottom)"
-        pictures[caption] = _grid(subject.modality, np.concatenate([above, below]), len(pairs))
+        pictures[caption] = _grid(subject, np.concatenate([above, below]), len(pairs))
     return pictures
 
 
@@ -414,21 +416,19 @@ def _restorations(subject: _Subject, rows: NDArray[np.int64]) -> dict[str, bytes
     cuts = range(_GRID_COLUMNS, len(rows), _GRID_COLUMNS)
     pairs = [part for pair in zip(np.split(real, cuts), np.split(made, cuts), strict=True) for part in pair]
     caption = "Reconstructed: images the model has not seen (rows above) and what it gives back of them (rows below)"
-    pictures = {caption: _grid(subject.modality, np.concatenate(pairs), _GRID_COLUMNS)}
+    pictures = {caption: _grid(subject, np.concatenate(pairs), _GRID_COLUMNS)}
     num = min(_NUM_LINES, len(rows) // 2)
     device = next(subject.family.parameters()).device
     ends = subject.modality.normalise(torch.from_numpy(np.ascontiguousarray(real[: 2 * num]))).to(device)
     between = subject.family.interpolate(ends[:num], ends[num:], _GRID_COLUMNS) if num else None
     if between is not None:
         samples = subject.modality.denormalise(between.flatten(0, 1)).cpu().numpy()
-        pictures["Between: from one unseen image to another, in equal steps"] = _grid(
-            subject.modality, samples, _GRID_COLUMNS
-        )
+        pictures["Between: from one unseen image to another, in equal steps"] = _grid(subject, samples, _GRID_COLUMNS)
     return pictures
 
 
-def _grid(modality: Modality, samples: NDArray[np.uint8], columns: int) -> bytes:
+def _grid(subject: _Subject, samples: NDArray[np.uint8], columns: int) -> bytes:
+    normal = subject.modality.normalise(torch.from_numpy(np.ascontiguousarray(samples)))
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "grid.png"
-        modality.preview(modality.normalise(torch.from_numpy(np.ascontiguousarray(samples))), path, columns=columns)
+        path = subject.modality.preview(normal, Path(folder) / "grid.png", columns=columns, spec=subject.spec)
         return path.read_bytes()

@@ -126,6 +126,7 @@ class Decoded:
 
     def __init__(self, loader: Loader, split: str) -> None:
         self.description = f"{split} of dataset {loader.dataset.id[:12]}"
+        self.spec = loader.spec
         self._loader, self._rows = loader, loader.rows
         self.identity: dict[str, Any] | None = {
             "dataset": loader.dataset.id,

@@ -217,7 +217,7 @@ def look_at(pixels_HWC: NDArray[np.uint8]) -> Look:
     channels = small.shape[2]
     bins = small.astype(np.int64) * NUM_BINS // 256 + np.arange(channels) * NUM_BINS
     counts = np.bincount(bins.ravel(), minlength=channels * NUM_BINS)
-    histogram: NDArray[np.float32] = counts.astype(np.float32) / small.size
+    histogram: NDArray[np.float32] = counts.astype(np.float32) / np.float32(small.size)
     weights = np.array([0.299, 0.587, 0.114], np.float32) if channels == 3 else np.ones(1, np.float32)
     luma: NDArray[np.float32] = small.astype(np.float32) @ weights
     return Look(luma, histogram)
