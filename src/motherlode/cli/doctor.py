@@ -23,6 +23,8 @@ EXAMPLES = (
 EXTRAS = {
     "features": ("efficientnet_lite_pytorch", "measure with ImageNet features instead of hand-made ones"),
     "export": ("onnxruntime", "export to ONNX, checked in onnxruntime"),
+    "audio": ("soundfile", "read, resample and write sound"),
+    "speech": ("silero_vad", "find speech in sound; score it as listeners would"),
     "video": ("av", "read and write video files"),
     "ray": ("ray", "spread `prepare` over a Ray cluster"),
 }
