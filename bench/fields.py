@@ -37,7 +37,7 @@ def make(run: Run, task: str, given: dict[str, list[Any]], num: int, guidance: f
     opened = composer(run, options)
     asked = opened.asked(given)
     start = time.perf_counter()
-    made = list(opened.compositions(asked, opened.parts(asked, num, seed)))
+    made = list(opened.compositions(asked, opened.parts(asked, range(num), seed)))
     seconds = time.perf_counter() - start
     tokens = sum(one.num_tokens for one in made)
     print(f"  {num} samples in {seconds:.1f} s: {num / seconds:.1f} samples/s, {tokens / seconds:,.0f} tokens/s")
@@ -68,6 +68,10 @@ def images(asked: argparse.Namespace) -> None:
     codec = composer(run).codec(asked.field).codec
     real = whole_samples(run.dataset, "heldout", codec.run.spec)
     answers = run.dataset.split("heldout").column("label")
+    given = [run.labels[label] for label in answers]
+    if asked.given != "label":
+        given = [str(text) for text in run.dataset.split("heldout").column(asked.given)]
+    names = {name: int(label) for label, name in sorted(zip(answers, given))}
     chosen = np.random.default_rng(0).permutation(len(real))[: asked.num]
     held = padded(np.stack([real[row] for row in chosen]))
     reference = extractor(held).features_ND
@@ -89,9 +93,9 @@ def images(asked: argparse.Namespace) -> None:
     print(f"  frechet[efficientnet-lite0] of those through the codec: {distance:.2f}")
     for guidance in asked.guidance:
         print(f"label to picture, guidance {guidance}")
-        made = make(run, asked.task, {"label": list(run.labels)}, asked.num, guidance, asked.seed)
+        made = make(run, asked.task, {asked.given: list(names)}, asked.num, guidance, asked.seed)
         pictures = padded(np.stack([np.asarray(one.made[asked.field]) for one in made]))
-        labels = np.array([run.labels.index(one.given["label"]) for one in made])
+        labels = np.array([names[one.given[asked.given]] for one in made])
         told("right", logits(judge, pictures).argmax(1).numpy() == labels)
         print(f"  frechet[efficientnet-lite0]: {frechet_distance(extractor(pictures).features_ND, reference):.2f}")
         if asked.picture is not None and guidance == asked.guidance[-1]:
@@ -172,6 +176,7 @@ def main() -> None:
         command.add_argument("--task", default=task)
         command.add_argument("--field", default=field)
         command.add_argument("--num", type=int, default=1000)
+        command.add_argument("--given", default="label", help="column of what is given: label, or one of texts")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--guidance", type=float, nargs="+", default=[1.0])
         command.add_argument("--picture", type=Path, default=None)
