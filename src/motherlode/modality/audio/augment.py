@@ -177,7 +177,8 @@ def _reverb(samples: Tensor, draws: Draws) -> Tensor:
     size = samples.shape[-1] + num
     spectrum = torch.fft.rfft(samples, size) * torch.fft.rfft(echo_NT, size).unsqueeze(1)
     wet = torch.fft.irfft(spectrum, size)[..., : samples.shape[-1]]
-    return samples + wet * _each(share_N)
+    heard: Tensor = samples + wet * _each(share_N)
+    return heard
 
 
 def _codec(samples: Tensor, draws: Draws) -> Tensor:
@@ -189,7 +190,8 @@ def _codec(samples: Tensor, draws: Draws) -> Tensor:
     squeezed = (squeezed * 127.5).round() / 127.5
     coded = squeezed.sign() * torch.expm1(squeezed.abs() * math.log1p(_MU)) / _MU
     applies_N = draws.only_some(torch.ones(draws.num, device=draws.device), 0.0)
-    return samples + _each(applies_N) * (coded - samples).detach()
+    heard: Tensor = samples + _each(applies_N) * (coded - samples).detach()
+    return heard
 
 
 _KNOWN: dict[str, Callable[[Tensor, Draws], Tensor]] = {

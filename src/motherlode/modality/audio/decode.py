@@ -206,7 +206,7 @@ def _decoded(container: Any, stream: Any, most: int) -> NDArray[np.float32]:
     try:
         for frame in container.decode(stream):
             for part in resampler.resample(frame):
-                pieces.append(part.to_ndarray().T)
+                pieces.append(np.asarray(part.to_ndarray().T, np.float32))
                 num += len(pieces[-1])
             if num > most:
                 raise Unfit("too_long")

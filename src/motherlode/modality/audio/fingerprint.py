@@ -79,7 +79,8 @@ def _pooled(power_FB: NDArray[np.float64]) -> NDArray[np.float64]:
     ends = np.linspace(0, num, NUM_STRETCHES + 1)
     below = np.minimum(ends.astype(np.int64), num - 1)
     at_ends = sums[below] + (ends - below)[:, None] * (sums[below + 1] - sums[below])
-    return np.maximum(np.diff(at_ends, axis=0) * (NUM_STRETCHES / num), 1e-20)
+    pooled: NDArray[np.float64] = np.maximum(np.diff(at_ends, axis=0) * (NUM_STRETCHES / num), 1e-20)
+    return pooled
 
 
 @cache
@@ -120,9 +121,14 @@ def similarity(thumbs_a_NT: NDArray[np.uint8], thumbs_b_NT: NDArray[np.uint8]) -
     from motherlode.modality.audio import kernels
 
     result_N = np.zeros(len(thumbs_a_NT), np.float32)
-    seconds = [np.ascontiguousarray(t[:, NUM_VALUES:]).view("<f4").ravel() for t in (thumbs_a_NT, thumbs_b_NT)]
-    kernels.alike(np.ascontiguousarray(thumbs_a_NT), np.ascontiguousarray(thumbs_b_NT), *seconds, result_N)
+    first, second = np.ascontiguousarray(thumbs_a_NT), np.ascontiguousarray(thumbs_b_NT)
+    kernels.alike(first, second, _seconds(first), _seconds(second), result_N)
     return result_N
+
+
+def _seconds(thumbs_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Durations, (N,)."""
+    return np.ascontiguousarray(thumbs_NT[:, NUM_VALUES:]).view("<f4").ravel()
 
 
 def features(thumbs_NT: NDArray[np.uint8]) -> NDArray[np.float32]:

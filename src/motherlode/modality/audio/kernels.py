@@ -86,4 +86,4 @@ def _correlation(
             square_b += value_b * value_b
     if square_a <= 0.0 or square_b <= 0.0:
         return 0.0
-    return product / np.sqrt(square_a * square_b)
+    return float(product / np.sqrt(square_a * square_b))

@@ -144,7 +144,8 @@ def spectrum(samples_T: NDArray[np.float32], rate: int) -> tuple[NDArray[np.floa
     power_B = np.zeros(size // 2 + 1)
     for start in starts.tolist():
         power_B += np.abs(np.fft.rfft(samples_T[start : start + size] * window)) ** 2
-    return power_B / len(starts), np.fft.rfftfreq(size, 1.0 / rate)
+    frequencies_B: NDArray[np.float64] = np.fft.rfftfreq(size, 1.0 / rate).astype(np.float64)
+    return power_B / len(starts), frequencies_B
 
 
 def bandwidth(power_B: NDArray[np.float64], frequencies_B: NDArray[np.float64]) -> float:

@@ -35,7 +35,8 @@ def mixed(samples_TC: NDArray[np.float32], channels: int) -> NDArray[np.float32]
     if have == 1:
         return samples_TC.repeat(2, axis=1)
     rest_T1 = samples_TC[:, 2:].mean(axis=1, keepdims=True)
-    return ((samples_TC[:, :2] + rest_T1) / 2).astype(np.float32)
+    two_T2: NDArray[np.float32] = ((samples_TC[:, :2] + rest_T1) / 2).astype(np.float32)
+    return two_T2
 
 
 def length_at(num: int, rate: float, wanted: float) -> int:
@@ -56,7 +57,8 @@ def resampled(samples_TC: NDArray[np.float32], rate: float, wanted: float) -> ND
 
 def to_int16(samples: NDArray[np.floating]) -> NDArray[np.int16]:
     """Full scale ±1 to 16 bits, rounded and clamped."""
-    return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    values: NDArray[np.int16] = np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return values
 
 
 def write(samples_TC: NDArray[np.int16], rate: int, file_format: str = "FLAC") -> bytes:
