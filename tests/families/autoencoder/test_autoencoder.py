@@ -194,3 +194,16 @@ class TestCodes:
         assert torch.allclose(shown[8:16], family.reconstruct(batch.samples[:8]), atol=1e-5)
         half = make().preview(64, lambda: batch, rng=torch_generator(0, "p"))
         assert torch.allclose(half[32:], make().sample(32, rng=torch_generator(0, "p")), atol=1e-5)
+
+
+def test_warnings_tell_of_dead_codes_collapse_and_learning_by_heart() -> None:
+    healthy = [{"loss_train": 10.0, "loss_unseen": 10.5, "active": 1.0, "codes_alive": 1.0}] * 4
+    family = make()
+    assert family.warnings(healthy) == []
+    assert family.warnings([{**healthy[0], "codes_alive": 0.1}] * 2) == []  # too early to say
+    (dead,) = family.warnings([{**healthy[0], "codes_alive": 0.1}] * 3)
+    assert "kind: fsq" in dead
+    (collapsed,) = family.warnings([{**healthy[0], "active": 0.0}] * 3)
+    assert "free_nats" in collapsed
+    (rote,) = family.warnings([*healthy, {**healthy[0], "loss_train": 5.0, "loss_unseen": 12.0}])
+    assert "by heart" in rote
