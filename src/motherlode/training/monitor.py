@@ -164,8 +164,9 @@ class Monitor:
 
         if path.suffix == ".txt":
             self.board.add_text("samples", f"```\n{path.read_text(encoding='utf-8')}\n```", step)
-        elif path.suffix == ".png":
-            with Image.open(path) as image:
+        elif path.with_suffix(".png").is_file():
+            # What moves has a still picture beside it.
+            with Image.open(path.with_suffix(".png")) as image:
                 self.board.add_image("samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def histograms(self, family: Family, step: int) -> None:

@@ -26,7 +26,7 @@ _GUTTER = 2
 _PAPER = (246, 246, 244)
 _LEAST_TILE = 64
 _QUALITY = 18
-_STRIP_CLIPS, _STRIP_FRAMES = 8, 8
+_STRIP_CLIPS, _STRIP_FRAMES = 16, 8
 _SHEET_FRAMES = 4
 """Frames of a clip on a contact sheet, two by two."""
 _LENIENT = Clean(min_side=1, min_frames=2, frames=_SHEET_FRAMES, rate=4.0, cut=False, min_light=0.0, min_motion=0.0)
