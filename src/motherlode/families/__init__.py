@@ -266,3 +266,8 @@ class Family(nn.Module, ABC):
         """Frozen copies for export: "encoder", samples (B, *shape) to latents or codes (int64), and "decoder", those to
         samples; {} where a family encodes nothing."""
         return {}
+
+    def backbone(self) -> nn.Module | None:
+        """Its own network that turns samples (B, *shape) into features (B, F, *places), which other runs can begin
+        from; None where there is none."""
+        return None

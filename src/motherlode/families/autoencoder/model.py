@@ -24,7 +24,16 @@ from motherlode.families.autoencoder.diagnose import warn
 from motherlode.families.autoencoder.judges import Judges, critic_loss
 from motherlode.families.autoencoder.losses import Likelihood, kl_divergence
 from motherlode.families.autoencoder.mixture import MOST_NUMBERS, Mixture
-from motherlode.families.autoencoder.networks import CODED, build_coder, build_quantiser, latent_shape, plan_of, resolve
+from motherlode.families.autoencoder.networks import (
+    CODED,
+    Padded,
+    VectorEncoder,
+    build_coder,
+    build_quantiser,
+    latent_shape,
+    plan_of,
+    resolve,
+)
 from motherlode.families.autoencoder.options import Options as AutoencoderOptions
 from motherlode.modality import SampleSpec
 from motherlode.networks.blocks import evaluating
@@ -236,6 +245,11 @@ class Autoencoder(Family):
             "decoder": _DecoderPart(self.decoder, self.quantiser, self.likelihood),
         }
         return {name: copy.deepcopy(part).eval().requires_grad_(False) for name, part in parts.items()}
+
+    def backbone(self) -> nn.Module:
+        """The convolutions of the encoder; see `Family.backbone`."""
+        coder = self.encoder
+        return Padded(coder.encoder, coder.sides) if isinstance(coder, VectorEncoder) else coder
 
     def _sampler(self, variant: str) -> _Sampler:
         variant = variant or self.variants[0]

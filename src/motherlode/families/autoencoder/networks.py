@@ -188,6 +188,19 @@ def build_coder(options: Options, spec: SampleSpec, seed: int) -> tuple[nn.Modul
     return encoder, decoder
 
 
+class Padded(nn.Module):
+    """A network behind zeros around the samples."""
+
+    def __init__(self, network: nn.Module, sides: Sequence[int]) -> None:
+        super().__init__()
+        self.network, self.sides = network, tuple(sides)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Pad and pass on."""
+        features: Tensor = self.network(pad(samples, self.sides))
+        return features
+
+
 class VectorEncoder(nn.Module):
     """Samples (B, *shape) to (B, F): a convolutional encoder, then one linear layer over all places."""
 

@@ -19,6 +19,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from motherlode.errors import MissingExtraError, RecipeError
+from motherlode.networks.blocks import LEAKY_SLOPE, ProjectionHead
 from motherlode.networks.shapes import Float, Int
 
 _GRID = 4
@@ -140,6 +141,32 @@ class FeatureCritic(nn.Module):
         """Judge samples."""
         maps = self._look(samples)
         return torch.cat([head(features, labels_B) for head, features in zip(self.heads, maps, strict=True)], 1)
+
+
+class EncoderCritic(nn.Module):
+    """Samples (B, *shape) and labels (B,) to outputs (B,), through the encoder of an autoencoder.
+
+    Args:
+        backbone: samples to features (B, F, *places); part of the critic's state.
+        shape: of a sample.
+        num_labels: 0 without conditioning.
+        frozen: only the head learns.
+    """
+
+    def __init__(self, backbone: nn.Module, shape: Sequence[int], *, num_labels: int = 0, frozen: bool = False) -> None:
+        super().__init__()
+        self.backbone = backbone.requires_grad_(not frozen)
+        with torch.no_grad():
+            features = backbone(torch.zeros(1, *shape))
+        self.head = ProjectionHead(features.shape[1], features[0, 0].numel(), num_labels)
+
+    def forward(
+        self, samples: Float[Tensor, "batch channels *space"], labels_B: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, " batch"]:
+        """Judge samples."""
+        hidden = functional.leaky_relu(self.backbone(samples), LEAKY_SLOPE)
+        outputs_B: Tensor = self.head(hidden, labels_B)
+        return outputs_B
 
 
 class _Head(nn.Module):

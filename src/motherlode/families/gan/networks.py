@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from motherlode.errors import RecipeError
-from motherlode.families.gan.features import FeatureCritic, load_extractor
+from motherlode.families._backbone import read_backbone
+from motherlode.families.gan.features import EncoderCritic, FeatureCritic, load_extractor
 from motherlode.families.gan.options import Options
 from motherlode.families.gan.penalties import Form, Penalty
 from motherlode.modality import SampleSpec
@@ -39,9 +40,10 @@ def resolve(options: Options, spec: SampleSpec) -> Options:
             "no penalty, no clipping, no spectral norm",
             "set `clip: 0.01`, `penalty: {gradient: 10}` or `spectral: true`",
         )
+    _check_start(options)
     norm = options.critic_norm
     if norm == "auto":
-        plain = options.network == "dcgan" and options.features is None
+        plain = options.network == "dcgan" and options.features is None and options.critic_start is None
         norm = "batch" if plain and not tamed else "none"
     if norm == "batch" and penalised:
         raise RecipeError(
@@ -49,10 +51,20 @@ def resolve(options: Options, spec: SampleSpec) -> Options:
             "critic_norm: batch",
             "set `critic_norm: none`",
         )
-    if norm == "batch" and (options.network != "dcgan" or options.features):
+    if norm == "batch" and (options.network != "dcgan" or options.features or options.critic_start):
         raise RecipeError("only the dcgan critic has batch norm", options.network, "leave out `critic_norm`")
     width = options.width or _WIDTHS[options.network]
     return options.model_copy(update={"critic_norm": norm, "width": width})
+
+
+def _check_start(options: Options) -> None:
+    """Refuse what a critic that begins from an encoder cannot be."""
+    if options.critic_start is not None and options.features is not None:
+        raise RecipeError("a critic looks through one network", "critic_start and features", "leave out one of the two")
+    if options.critic_frozen and options.critic_start is None:
+        raise RecipeError(
+            "only an encoder can be frozen", "critic_frozen: true", "set `critic_start` to a run's folder"
+        )
 
 
 def resolve_penalty(options: Options) -> Penalty:
@@ -102,6 +114,13 @@ def build_networks(
                 resolution=options.features.resolution,
                 width=options.features.width,
                 num_labels=sizes["num_labels"],
+            )
+        elif options.critic_start is not None:
+            critic = EncoderCritic(
+                read_backbone(options.critic_start, spec),
+                spec.shape,
+                num_labels=sizes["num_labels"],
+                frozen=options.critic_frozen,
             )
         elif options.network == "dcgan":
             critic = DcganCritic(spec.shape, norm="batch" if options.critic_norm == "batch" else "none", **sizes)

@@ -76,3 +76,7 @@ class Options(Strict):
     )
     augment: AugmentOptions = AugmentOptions()
     features: FeatureOptions | None = Field(None, description="a frozen feature critic instead of the network's own")
+    critic_start: str | None = Field(
+        None, description="folder of an autoencoder's run: its encoder is what the critic judges by, and learns on"
+    )
+    critic_frozen: bool = Field(False, description="the encoder of `critic_start` stays as it is; only the head learns")
