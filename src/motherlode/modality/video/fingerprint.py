@@ -68,4 +68,4 @@ def features(thumbs_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
     spread_NP = np.sqrt((((luma_NFP - mean_NP[:, None]) ** 2) * weights_NF1).sum(axis=1))
     small = kernels.CHROMA_SIDE
     chroma = thumbs_NT[:, 1 + NUM_LUMA :].reshape(num, 2, 2, small // 2, 2, small // 2).astype(np.float32)
-    return np.concatenate([mean_NP, spread_NP, chroma.mean(axis=(3, 5)).reshape(num, -1) / 255.0], axis=1)
+    return np.concatenate([mean_NP, spread_NP, chroma.mean(axis=(3, 5)).reshape(num, 8) / 255.0], axis=1)
