@@ -1,10 +1,10 @@
 """Spoken digits from espeak-ng: a folder a digit, in it a folder a voice, in it clips at different pitches and speeds.
 
     python bench/make_speech_sample.py /tmp/spoken-digits                       about 4,000 clips, 60 s on one core
-    python bench/make_speech_sample.py examples/data/spoken-digits --voices 10 --clips 1 --rate 8000
+    python bench/make_speech_sample.py examples/data/spoken-digits.parquet --voices 12 --clips 1 --rate 8000
 
-Prepared with `--set heldout_by=folder`, whole voices are held out: what is measured is speech by speakers that no model
-has heard. espeak-ng is a program under the GPL; what it speaks is free.
+Prepared with the option `heldout_by: folder`, whole voices are held out: what is measured is speech by speakers that no
+model has heard. espeak-ng is a program under the GPL; what it speaks is free.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
@@ -56,8 +57,21 @@ def clip(folder: Path, word: str, voice: str, number: int, rate: int, seed: int)
     path.with_suffix(".txt").write_text(word + "\n")
 
 
+def to_parquet(folder: Path, path: Path) -> None:
+    """Every clip of a folder as one table: the file, whose path names label and voice, the label and what is said."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = sorted(folder.rglob("*.flac"))
+    names = [str(file.relative_to(folder)) for file in files]
+    clips = [{"bytes": file.read_bytes(), "path": name} for file, name in zip(files, names, strict=True)]
+    words = [name.split("/")[0] for name in names]
+    table = pa.table({"audio": clips, "label": words, "caption": words})
+    pq.write_table(table, path, compression="none", use_dictionary=["label", "caption"])
+
+
 def main() -> None:
-    """Write the folder."""
+    """Write the folder, or one Parquet file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--voices", type=int, default=len(VOICES), help="how many voices")
@@ -65,10 +79,20 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=0, help="resample to this and write trimmed FLAC; 0: as spoken")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    if asked.folder.suffix == ".parquet":
+        with TemporaryDirectory() as folder:
+            make(Path(folder), asked)
+            to_parquet(Path(folder), asked.folder)
+    else:
+        make(asked.folder, asked)
+
+
+def make(folder: Path, asked: argparse.Namespace) -> None:
+    """Speak all clips into a folder."""
     wanted = [(word, voice, n) for word in DIGITS for voice in VOICES[: asked.voices] for n in range(asked.clips)]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda w: clip(asked.folder, *w, asked.rate, asked.seed), wanted))
-    print(f"{len(wanted):,} clips in {asked.folder}")
+        list(pool.map(lambda w: clip(folder, *w, asked.rate, asked.seed), wanted))
+    print(f"{len(wanted):,} clips in {folder}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ _HEADINGS = {
     "memorisation": "Memorisation",
     "reconstruction": "What comes back",
     "codes": "What comes back",
+    "listeners": "What listeners would say",
     "likelihood": "How well it predicts",
     "overfitting_bits": "How well it predicts",
     "bound": "How well it predicts",
