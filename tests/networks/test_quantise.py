@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from sklearn.cluster import KMeans
@@ -145,3 +150,18 @@ class TestScalarQuantiser:
 def test_perplexity() -> None:
     assert perplexity(torch.arange(64), 64) == pytest.approx(64)
     assert perplexity(torch.zeros(9, dtype=torch.int64), 64) == pytest.approx(1)
+
+
+def test_two_ranks_hold_one_codebook_and_learn_it_from_both(tmp_path: Path) -> None:
+    """Without moved codes, which come from rank 0's points, sums over ranks are those of one rank with all points."""
+    program = Path(__file__).with_name("quantise_rank.py")
+    workers = [
+        subprocess.Popen([sys.executable, str(program), str(rank), str(tmp_path / "meet")], env=os.environ)
+        for rank in (0, 1)
+    ]
+    assert [worker.wait(120) for worker in workers] == [0, 0]
+    first, second = (torch.load(tmp_path / f"meet-{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    uses = first["books.0.uses"]
+    # 64 points start it, 64 are added at each step: both ranks' count, in all 64 a step.
+    assert float(uses.sum()) == pytest.approx(64, rel=0.05)
