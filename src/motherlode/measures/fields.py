@@ -85,7 +85,7 @@ def score_fields(
             _score(logits_BTV, batch, numbers, layout, task, name, found[name])
         first += size
         if progress is not None:
-            progress(first / len(order))
+            progress(min(1.0, first / len(order)))
     return found
 
 
