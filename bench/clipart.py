@@ -1,0 +1,150 @@
+"""Drawings made of captions, judged: does a classifier of real drawings see the word that was asked for?
+
+    python bench/clipart.py RUN [--words 16] [--num 400] [--guidance 1 2 4] [--picture docs/images/clipart.png]
+
+The words are the most frequent ones of the training captions, those that name a kind of icon set aside; a drawing
+counts for a word where its caption holds that word and no other of them. The classifier is a logistic regression on
+frozen features, trained on real training drawings as they come through the codec, so that it judges what is drawn and
+not how sharp. Generated ones are asked for by held-out captions. Ceiling: held-out drawings through the codec.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fields import make, told
+from motherlode.data.loader import whole_samples
+from motherlode.generation.codecs import FieldCodec
+from motherlode.generation.composer import composer
+from motherlode.measures import find_extractor
+from motherlode.training.run import Run
+
+VAGUE = frozenset(
+    {
+        "for",
+        "from",
+        "left",
+        "right",
+        "part",
+        "type",
+        "style",
+        "simple",
+        "plain",
+        "large",
+        "small",
+        "big",
+        "new",
+        "old",
+        "one",
+    }
+)
+
+
+def words_of(captions: list[str], num: int) -> list[str]:
+    """The words that most captions hold."""
+    counts = Counter(
+        word for caption in captions for word in set(caption.split()) if word not in VAGUE and len(word) > 2
+    )
+    return [word for word, _ in counts.most_common(num)]
+
+
+def answers_of(captions: list[str], words: list[str]) -> NDArray[np.int64]:
+    """The number of the one word that each caption holds; -1 where it holds none or several."""
+    held = [[number for number, word in enumerate(words) if word in caption.split()] for caption in captions]
+    return np.array([numbers[0] if len(numbers) == 1 else -1 for numbers in held])
+
+
+def through(codec: FieldCodec, pictures: list[NDArray[Any]]) -> NDArray[np.uint8]:
+    """Pictures through the codec and back."""
+    return np.stack([codec.samples(codes) for codes in codec.codec.codes(pictures)])
+
+
+def fitted(features_ND: NDArray[np.float32], answers: NDArray[np.int64], num: int) -> torch.nn.Linear:
+    """A logistic regression, every word with equal weight, by full-batch L-BFGS."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(features_ND.shape[1], num)
+    x, y = torch.from_numpy(features_ND), torch.from_numpy(answers)
+    weights = 1 / torch.bincount(y, minlength=num).clamp(min=1).float()
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(layer(x), y, weights) + 3e-3 * layer.weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return layer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--task", default="draw")
+    parser.add_argument("--words", type=int, default=16)
+    parser.add_argument("--num", type=int, default=400)
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0, 4.0])
+    parser.add_argument("--picture", type=Path, default=None)
+    asked = parser.parse_args()
+    run = Run.open(asked.run)
+    codec = composer(run).codec("image")
+    extractor = find_extractor("efficientnet-lite0")
+    captions = {
+        split: [str(text) for text in run.dataset.split(split).column("caption")] for split in ("train", "heldout")
+    }
+    words = words_of(captions["train"], asked.words)
+    print("words:", " ".join(words))
+    features: dict[str, NDArray[np.float32]] = {}
+    answers: dict[str, NDArray[np.int64]] = {}
+    for split, texts in captions.items():
+        found = answers_of(texts, words)
+        rows = np.flatnonzero(found >= 0)
+        real = whole_samples(run.dataset, split, codec.spec)
+        pictures = through(codec, [real[row] for row in rows])
+        features[split] = extractor(torch.from_numpy(pictures)).features_ND
+        answers[split] = found[rows]
+        print(f"{split}: {len(rows)} drawings with one of the words")
+    mean, sd = features["train"].mean(0), features["train"].std(0) + 1e-3
+    judge = fitted((features["train"] - mean) / sd, answers["train"], len(words))
+
+    def seen(features_ND: NDArray[np.float32]) -> NDArray[np.int64]:
+        with torch.inference_mode():
+            return np.asarray(judge(torch.from_numpy((features_ND - mean) / sd)).topk(3).indices.numpy())
+
+    def tell(name: str, features_ND: NDArray[np.float32], right: NDArray[np.int64]) -> None:
+        top = seen(features_ND)
+        told(f"{name}, first guess", top[:, 0] == right)
+        told(f"{name}, among three", (top == right[:, None]).any(1))
+
+    tell("held-out drawings through the codec", features["heldout"], answers["heldout"])
+    commonest = np.bincount(answers["heldout"]).max() / len(answers["heldout"])
+    print(f"  chance: {1 / len(words):.1%}; always the commonest word: {commonest:.1%}")
+    texts = [text for text, answer in zip(captions["heldout"], answers_of(captions["heldout"], words)) if answer >= 0]
+    for guidance in asked.guidance:
+        print(f"drawings of held-out captions, guidance {guidance}")
+        made = make(run, asked.task, {"caption": texts}, asked.num, guidance, 0)
+        pictures = np.stack([np.asarray(one.made["image"]) for one in made])
+        right = answers_of([one.given["caption"] for one in made], words)
+        tell("right", extractor(torch.from_numpy(pictures)).features_ND, right)
+        if asked.picture is not None and guidance == asked.guidance[-1]:
+            codec.preview(list(pictures[:64]), asked.picture)
+    lone = {"caption": words}
+    made = make(run, asked.task, lone, asked.num, asked.guidance[-1], 1)
+    pictures = np.stack([np.asarray(one.made["image"]) for one in made])
+    right = np.array([words.index(one.given["caption"]) for one in made])
+    tell(
+        f"asked for by the word alone, guidance {asked.guidance[-1]}",
+        extractor(torch.from_numpy(pictures)).features_ND,
+        right,
+    )
+
+
+if __name__ == "__main__":
+    main()
