@@ -69,8 +69,8 @@ def test_a_run_in_two_parts_is_the_run_in_one(fashion: Path, tmp_path: Path, nam
 def test_kill_nine_at_ten_random_instants(fashion: Path, tmp_path: Path, name: str) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(content(fashion, MODELS[name], STEPS)))
-    with Nursery() as nursery:
-        asked: dict[str, Any] = {"recipe_path": str(path), "pause_sec": 0.01}
+    with Nursery(path) as nursery:
+        asked = {"pause_sec": 0.01}
         assert nursery.run(out=str(tmp_path / "whole"), **asked) == 0
         start = time.monotonic()
         assert nursery.run(out=str(tmp_path / "timed"), **asked) == 0
