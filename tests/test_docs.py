@@ -115,6 +115,15 @@ def write_book(folder: Path, num_chapters: int) -> None:
         path.write_text(row["text"], encoding="utf-8")
 
 
+def write_speech(folder: Path) -> None:
+    """Clips of the sample as files: a folder a word, in it one a voice."""
+    for row in pq.read_table(ROOT / "examples" / "data" / "spoken-digits.parquet").to_pylist():
+        path = folder / row["audio"]["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(row["audio"]["bytes"])
+        path.with_suffix(".txt").write_text(row["caption"])
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader has after following the README: photos, a dataset, a recipe, a run."""
@@ -122,6 +131,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photos(stage / "photos", 0, 400)
     write_photos(stage / "more-photos", 400, 501)
     write_book(stage / "book", 60)
+    write_speech(stage / "speech")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(stage)
         assert run_page(ROOT / "README.md") >= 9

@@ -60,6 +60,15 @@ def test_noise_moves_every_measure_the_wrong_way(sounds: NDArray[np.int16]) -> N
         assert worse < 0 if measure.direction == "higher" else worse > 0, name
 
 
+def test_a_model_that_gives_back_its_training_sounds_is_found_out(sounds: NDArray[np.int16]) -> None:
+    train, unseen = sounds[:20], sounds[20:]
+    pools = (Sounds(train[:10]), Sounds(unseen), Sounds(train))
+    found = PANEL(*pools, find_extractor("auto", SPEC), 40).take(("memorisation",))
+    assert found["closer_to_train"].value == 1
+    assert found["copies"].value == 1
+    assert found["planted_found"].value > 0.5
+
+
 def test_what_listeners_say_is_taken_where_it_can_be_and_noted_where_not(
     sounds: NDArray[np.int16], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,7 +176,7 @@ class Panel:
         """What the memorisation measures and the picture of nearest neighbours share."""
         planted = None
         if self.train is not None:
-            planted = self.extractor(_altered(self.train.take(self.train_rows[:_NUM_PLANTED]), self.seed)).features_ND
+            planted = self.extractor(self.altered(self.train.take(self.train_rows[:_NUM_PLANTED]))).features_ND
         return memorised(
             self.sample_features.features_ND,
             self.train_features.features_ND,
@@ -223,6 +223,10 @@ class Panel:
             num_reference=num,
             reference=self.reference.description,
         )
+
+    def altered(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Copies of samples as a model might return them, to see whether they are found out."""
+        return _altered(samples, self.seed)
 
     def _subset(self, num: int, most: int, stream: str) -> NDArray[np.int64]:
         if num <= most:
