@@ -54,7 +54,7 @@ class VideoModality:
     augmentations = ("flip", "crop", "brightness", "contrast")
     search: Literal["hamming", "bands"] = "hamming"
     max_bits = 11
-    similar = 0.925
+    similar = 0.9875
     reasons = REASONS
     outliers = True
     max_bytes = 1 << 30

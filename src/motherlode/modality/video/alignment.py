@@ -4,6 +4,11 @@ One film is slid along the other by up to four frames, straight and mirrored. At
 of three: the correlation of the luma of all frames that overlap, that of its changes from frame to frame (where either
 moves at all), and the nearness of colours. A copy made brighter or paler keeps both correlations.
 
+Clips tell copies from look-alikes better than pictures do, at lower correlations: among 2,500 clips of moving
+Fashion-MNIST, a crowd if any, copies re-encoded or resized correlated by .94 to .99, 99 % of the nearest other clips by
+less than .93. Above `COPY` likeness is therefore stretched to the scale on which `needed_likeness` allows for crowds:
+.90 is enough where few clips are near, .952 in a crowd.
+
 Shape legend: N pairs, T bytes of a thumbnail.
 """
 
@@ -24,6 +29,9 @@ MIN_OVERLAP = 0.6
 """Share of the shorter film that must overlap."""
 STILL = 1.0
 """Root mean square of the changes, in grey levels, below which a film is too still to compare how it moves."""
+COPY, STRETCH = 0.9, 8.0
+"""Correlation from which clips may be copies, and by how much the way from there to 1 is shortened."""
+SIMILAR = 1.0 - (1.0 - COPY) / STRETCH
 COLOUR_RANGE = 128.0
 """Mean difference of colour, in grey levels, at which two films are wholly unlike."""
 
@@ -44,7 +52,8 @@ def alike(thumbs_a_NT: NDArray[np.uint8], thumbs_b_NT: NDArray[np.uint8], result
                 start, stop = max(0, shift), min(num_a, num_b + shift)
                 if stop - start >= least and colour > best:
                     best = max(best, min(colour, _agreement(first, second, start, stop, shift, best)))
-        result_N[i] = min(max(best, np.float32(0.0)), np.float32(1.0))
+        likeness = 1.0 - (1.0 - best) / STRETCH if best > COPY else best * (SIMILAR / COPY)
+        result_N[i] = min(max(likeness, 0.0), 1.0)
 
 
 @fast
