@@ -2,6 +2,7 @@
 
     python -m venv /tmp/pythae && /tmp/pythae/bin/pip install pythae      (it needs torch, pydantic and numpy besides)
     python bench/autoencoder.py --peer /tmp/pythae/bin/python [--seconds 60] [--rounds 6] [--steps 6]
+    python bench/autoencoder.py --codebooks [--steps 400]
     python bench/autoencoder.py --samples FOLDER... --reference datasets/fashion [--num 2000]
 
 The peer is pythae's VAE on its own convolutional networks for MNIST, latent 32, Bernoulli likelihood, Adam at 1e-3,
@@ -9,6 +10,8 @@ batch 64, float32, in the loop its trainer runs; and once more on networks of ou
 and what the engine wins can be told apart. Each side runs in a process of its own on one thread; for speed they take
 turns of a few steps and each counts its fastest turn, for quality each trains for equal CPU seconds. Judged on the
 first 2,000 held-out pictures: nats of the negative ELBO (one draw), mean absolute error and PSNR of reconstructions.
+
+With `--codebooks`, how much of a codebook of 512 held-out pictures use after equal steps, by what keeps codes alive.
 
 With `--samples`, the Fréchet distance of folders of generated pictures (of a VAE, a VAE-GAN, a GPT over codes: whatever
 `lode generate --out` wrote) to the held-out split, all with one extractor and one number of samples.
@@ -35,6 +38,7 @@ from motherlode.families import Batch
 from motherlode.families.autoencoder import FAMILY, Autoencoder, Options
 from motherlode.modality import SampleSpec
 from motherlode.modality.image import MODALITY
+from motherlode.networks.quantise import VectorQuantiser, perplexity
 from motherlode.randomness import torch_generator
 from motherlode.recipe import OptimizerOptions, TrainOptions
 from motherlode.training.loop import Engine, Setting
@@ -239,6 +243,40 @@ def compare(python: str, seconds: float, rounds: int, steps: int) -> None:
             )
 
 
+CODEBOOKS: dict[str, dict[str, Any]] = {
+    "from noise, codes never moved": {"kind": "vq", "codebook": {"revive": 0.0}},
+    "from k-means, codes never moved": {"kind": "vq", "codebook": {"revive": 0.0}},
+    "from noise, dead codes moved": {"kind": "vq"},
+    "from k-means, dead codes moved": {"kind": "vq"},
+    "the same with the rotation trick": {"kind": "vq", "codebook": {"estimator": "rotation"}},
+    "finite scalars, 8 x 8 x 8": {"kind": "fsq", "codebook": {"levels": [8, 8, 8]}},
+}
+
+
+def compare_codebooks(steps: int, seed: int) -> None:
+    """Each for equal steps on batches of 64, at a constant rate; judged on the first 2,000 held-out pictures."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    held_out = MODALITY.normalise(images("t10k", SHAPE[1])[:NUM_JUDGED])
+    start = VectorQuantiser.start
+    for name, options in CODEBOOKS.items():
+        VectorQuantiser.start = (lambda *_: None) if "from noise" in name else start  # type: ignore[method-assign]
+        family = FAMILY.build(Options(**options), SampleSpec("image", SHAPE), seed)
+        setting = Setting("cpu", "bf16", "channels_last")
+        setting.place(family)
+        feed = Feed(images("train", SHAPE[1]), BATCH, setting, seed)
+        train = TrainOptions(batch=BATCH, optimizer=OptimizerOptions(lr=1e-3, betas=(0.9, 0.99)))
+        engine = Engine(family, feed, setting, train, seed=seed)  # type: ignore[arg-type]
+        for _ in range(steps):
+            engine.step(1.0)
+        family.eval()
+        codes, psnr = family.codes(held_out), errors(family.reconstruct(held_out), held_out)["psnr"]
+        print(
+            f"{name}: {len(codes.unique())} of 512 codes, perplexity {perplexity(codes, 512):.0f}, PSNR {psnr:.2f} dB",
+            flush=True,
+        )
+
+
 def judge_folders(folders: list[str], reference: str, num: int, extractor: str) -> None:
     from motherlode.training.evaluate import evaluate
 
@@ -256,6 +294,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--codebooks", action="store_true")
     parser.add_argument("--samples", nargs="+")
     parser.add_argument("--reference", default="datasets/fashion")
     parser.add_argument("--num", type=int, default=2000)
@@ -264,12 +304,14 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.side:
         work(asked.side)
+    elif asked.codebooks:
+        compare_codebooks(asked.steps, asked.seed)
     elif asked.samples:
         judge_folders(asked.samples, asked.reference, asked.num, asked.extractor)
     elif asked.peer:
         compare(asked.peer, asked.seconds, asked.rounds, asked.steps)
     else:
-        parser.error("give --peer or --samples")
+        parser.error("give --peer, --codebooks or --samples")
 
 
 if __name__ == "__main__":

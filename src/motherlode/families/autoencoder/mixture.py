@@ -20,7 +20,7 @@ from motherlode.networks.shapes import Float
 
 RING = 4096
 MOST_NUMBERS = 256
-_ROUNDS = 20
+_ROUNDS = 10
 _RIDGE = 1e-3
 _LEAST_WEIGHT = 1e-6
 
