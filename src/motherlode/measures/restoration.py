@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ def _mean_over_values(
             f"{made.dtype} {made.shape} of {real.dtype} {real.shape}",
             "decode both alike",
         )
-    levels = np.iinfo(real.dtype)
+    levels: Any = np.iinfo(real.dtype.name)
     differences = (made.astype(np.float32) - real.astype(np.float32)) / float(int(levels.max) - int(levels.min))
     means: NDArray[np.float64] = cost(differences).reshape(len(real), -1).mean(1, dtype=np.float64)
     return means
@@ -64,7 +65,7 @@ def code_use(counts_NK: NDArray[np.int64], level: float) -> dict[str, Interval]:
         codebook_use: share of the K codes that any sample has; code_perplexity: exp of the entropy of all codes, over K
         (1: all alike).
     """
-    num_codes = counts_NK.shape[1]
+    num_codes = int(counts_NK.shape[1])
     pieces = np.array_split(np.arange(len(counts_NK)), min(_GROUPS, len(counts_NK)))
     groups_GK = np.stack([counts_NK[rows].sum(0) for rows in pieces])
     total_K = groups_GK.sum(0)
@@ -74,7 +75,8 @@ def code_use(counts_NK: NDArray[np.int64], level: float) -> dict[str, Interval]:
 
     def perplexity(counts_K: NDArray[np.int64]) -> float:
         shares = counts_K[counts_K > 0] / max(int(counts_K.sum()), 1)
-        return float(np.exp(-(shares * np.log(shares)).sum())) / num_codes
+        spread = float(np.exp(-(shares * np.log(shares)).sum()))
+        return spread / num_codes
 
     found = {}
     for name, measure in (("codebook_use", use), ("code_perplexity", perplexity)):

@@ -3,8 +3,8 @@
 Fully convolutional: whatever multiple of the stride goes in, one feature vector a place comes out. No convolution runs
 at full size unless a stem is asked for (sound needs one, small pictures do not): the first stage strides straight from
 the samples, which is where the time of a coder goes. Stages that halve every side use the kernels of `strided`.
-Blocks end in a convolution that starts at 0, so they need no norm. On 28x28 pictures (width 32, batch 64, bf16, one core)
-a VAE of them learns from 1,300 images a CPU-second; with group norm from 920, with snakes for SiLU from 980.
+Blocks end in a convolution that starts at 0, so they need no norm. On 28x28 pictures (width 32, batch 64, bf16, one
+core) a VAE of them learns from 1,300 images a CPU-second; with group norm from 920, with snakes for SiLU from 980.
 
 Shape legend: B batch, C channels, F features of a place.
 """

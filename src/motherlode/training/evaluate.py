@@ -104,8 +104,7 @@ def evaluate(
         level: of intervals; default: the recipe's.
         seed: of the samples.
         variant: which weights; default: those nearest to held-out data.
-        which: checkpoint: "best", "last" or "step-N".
-        device: "auto", "cpu", "cuda".
+        which, device: checkpoint ("best", "last" or "step-N"), and where it runs ("auto", "cpu", "cuda").
         modality: of the files, where there is no run; "auto": the dataset's, or what the files are.
         stride: of a language model's window: tokens each further window of a document scores; default: half of it.
         harness: tasks of EleutherAI's harness to run on the checkpoint besides, by name or by path of a task file.
