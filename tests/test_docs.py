@@ -124,6 +124,16 @@ def write_speech(folder: Path) -> None:
         path.with_suffix(".txt").write_text(row["caption"])
 
 
+def write_clips(folder: Path, num_clips: int) -> None:
+    """Clips of the sample as files, a folder a label, each with its caption beside it."""
+    table = pq.read_table(ROOT / "examples" / "data" / "moving-fashion.parquet").slice(0, num_clips)
+    for row in table.to_pylist():
+        path = folder / row["label"] / row["video"]["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(row["video"]["bytes"])
+        path.with_suffix(".txt").write_text(row["caption"])
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader has after following the README: photos, a dataset, a recipe, a run."""
@@ -132,6 +142,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_photos(stage / "more-photos", 400, 501)
     write_book(stage / "book", 60)
     write_speech(stage / "speech")
+    write_clips(stage / "clips", 80)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(stage)
         assert run_page(ROOT / "README.md") >= 9

@@ -39,7 +39,7 @@ class VideoModality:
             ".avi",
             ".mpg",
             ".mpeg",
-            ".ts",
+            ".m2ts",
             ".ogv",
             ".flv",
             ".wmv",
