@@ -8,6 +8,7 @@ from motherlode.networks.blocks import (
     LabelledNoise,
     ProjectionHead,
     batch_statistics,
+    convolution,
     crop,
     evaluating,
     pad,
@@ -116,3 +117,21 @@ def test_noise_carries_its_label() -> None:
         labelled(noise, None)
     assert labelled.embedding is not None
     assert torch.equal(joined[0, 10:], labelled.embedding.weight[2])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_gradients_of_flat_volumes_are_right_in_bf16(depth: int) -> None:
+    """Memory that held NaN before must not come back as a gradient: see `_Convolution3d`."""
+    rng = torch.Generator().manual_seed(0)
+    samples = torch.randn(8, 32, depth, 8, 8, generator=rng)
+    layer = convolution(3, 32, 32, 3, padding=1)
+    layer(samples).square().sum().backward()
+    right = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.zero_grad()
+    rubbish = [torch.full((size,), float("nan")) for size in (1 << 16, 1 << 18, 1 << 20)]
+    del rubbish
+    with torch.autocast("cpu", torch.bfloat16):
+        made = layer(samples)
+    made.float().square().sum().backward()
+    for parameter, expected in zip(layer.parameters(), right):
+        assert torch.linalg.vector_norm(parameter.grad - expected) < 0.05 * torch.linalg.vector_norm(expected)
