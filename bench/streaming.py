@@ -1,6 +1,6 @@
 """How soon sound is heard, and whether it keeps up: first piece and real-time factor of a run over fields.
 
-    python bench/streaming.py RUN --prompt seven [--prompt …] [--task say] [--num 20] [--threads 2]
+    python bench/streaming.py RUN --prompt seven [--prompt …] [--task say] [--num 20] [--threads 1]
 
 Each sample is asked for by itself, as a listener does. Reported for the first request of the process, whose code is
 loaded and compiled on its way, and as median and worst of the rest. `stall_sec` above 0 would be heard as a pause.
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--prompt", action="append", default=[])
     parser.add_argument("--task", default="")
     parser.add_argument("--num", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="as `lode generate --stream` uses them")
     parser.add_argument("--json", action="store_true", help="also the facts of every sample")
     asked = parser.parse_args()
 
