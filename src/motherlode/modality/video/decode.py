@@ -3,7 +3,7 @@
 The first bytes choose one demuxer, so that a playlist or a script in disguise is never followed; the header is judged
 before a frame is decoded; frames are turned into pixels only when somebody looks at them. FFmpeg (through PyAV) reads
 mp4, mov, mkv, webm, avi and their kin, Pillow reads GIF and animated WebP and PNG. A long film costs the memory of a
-frame: 10 s of 720p were gone through in 1.3 s and 60 MB.
+clip: 5.3 s of 720p were gone through in 0.55 s of one core and 41 MB, the two seconds that a clip takes in 0.2 s.
 
 Shape legend: H height, W width, C channels (1 or 3).
 """
