@@ -93,6 +93,10 @@ class Setting:
             for parameter in family.parameters():
                 parameter.data = self.arrange(parameter.data)
         if self.compile:
+            # A loss may pass through a part twice (slopes of two terms): its buffers must outlive the first pass.
+            import torch._functorch.config as compiler
+
+            compiler.donated_buffer = False
             for child in family.children():
                 child.compile()
         return family

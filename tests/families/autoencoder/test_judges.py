@@ -1,3 +1,6 @@
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +102,23 @@ def test_perceptual_distance_grows_with_what_is_seen() -> None:
 def test_what_cannot_be_judged_says_why(spec: SampleSpec, options: dict[str, Any], fix: str) -> None:
     with pytest.raises(RecipeError, match=fix):
         make(spec, **options)
+
+
+COMPILED = """
+from tiny_coders import engine, make
+from motherlode.training.loop import Setting
+options = {"kind": "vq", "blocks": 0, "codebook": {"codes": 16, "start_steps": 1}, "critic": %r}
+plain, compiled = engine(make(**options), 8), engine(make(**options), 8)
+Setting(compile=True).place(compiled.family)
+for _ in range(4):
+    one, other = (float(trainer.step(1.0)["autoencoder/loss"]) for trainer in (plain, compiled))
+    assert abs(one - other) < 1e-2 * one, (one, other)
+"""
+
+
+@pytest.mark.slow
+def test_a_balanced_critic_can_be_compiled() -> None:
+    """Two slopes pass through the compiled critic before the loss does. Elsewhere, without the checks of shapes."""
+    command = [sys.executable, "-c", COMPILED % (PATCH,)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
