@@ -305,8 +305,8 @@ class Autoencoder(Family):
     def preview(self, num: int, shown: Callable[[], Batch], *, rng: torch.Generator) -> Tensor:
         """Rows of held-out samples above their reconstructions; where it can sample, half of the rows are samples."""
         drawn = num // 2 if self.makes_samples else 0
-        columns = max(1, math.isqrt(num))
         real = shown().samples.float()
+        columns = max(1, min(math.isqrt(num), len(real)))
         num_pairs = min((num - drawn) // 2, len(real)) // columns * columns
         real = real[:num_pairs]
         made = self.reconstruct(real)
