@@ -288,7 +288,8 @@ class Work:
         """The columns the second pass works on."""
         by_folder = self.options.heldout_by == "folder"
         rows = gather(self.work / "parts", records, num_sources=len(self.plan.sources), by_folder=by_folder)
-        rows.facts["notes"] = dict(sum((Counter(record.notes) for record in records), Counter()))
+        # Sorted: a part taken up from disk names them in another order.
+        rows.facts["notes"] = dict(sorted(sum((Counter(record.notes) for record in records), Counter()).items()))
         return rows
 
     def decide(self, rows: Rows) -> list[StepCount]:
