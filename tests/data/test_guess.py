@@ -12,6 +12,8 @@ from motherlode.errors import RecipeError
 
 from .conftest import FASHION, picture
 
+SPEECH = Path(__file__).parents[2] / "examples" / "data" / "spoken-digits.parquet"
+
 
 def test_endings_of_files(tmp_path: Path) -> None:
     for number in range(5):
@@ -57,7 +59,7 @@ def test_columns_of_tables(tmp_path: Path, row: dict[str, object], expected: str
 
 
 def test_schemas_of_parquet_and_arrow(tmp_path: Path) -> None:
-    assert guess(FASHION) == ("image", "a column holds images")
+    assert guess(FASHION) == ("image", "a column holds image files")
     table = pa.table({"id": ["1"], "content": ["words"]})
     pq.write_table(table, tmp_path / "a.parquet")
     with pa.ipc.new_stream(str(tmp_path / "b.arrow"), table.schema) as sink:
@@ -65,6 +67,9 @@ def test_schemas_of_parquet_and_arrow(tmp_path: Path) -> None:
     assert guess([tmp_path / "a.parquet", tmp_path / "b.arrow"]) == ("text", "a column holds text")
     pq.write_table(pa.table({"jpg": [picture(1)], "caption": ["a cat"]}), tmp_path / "c.parquet")
     assert guess(tmp_path / "c.parquet")[0] == "image"
+    pq.write_table(pa.table({"flac": [b"fLaC"], "caption": ["a cat"]}), tmp_path / "d.parquet")
+    assert guess(tmp_path / "d.parquet")[0] == "audio"
+    assert guess(SPEECH) == ("audio", "a column holds audio files")
 
 
 def test_what_cannot_be_read_tells_nothing(tmp_path: Path) -> None:

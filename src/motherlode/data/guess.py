@@ -109,10 +109,13 @@ def _of_schema(schema: Any, modalities: list[Modality]) -> tuple[str | None, str
     media = [modality for modality in modalities if modality.stored == "media"]
     for modality in media:
         if modality.column.capitalize() in declared or modality.column in map(str.lower, blobs):
-            return modality.name, f"a column holds {modality.name}s"
+            return modality.name, f"a column holds {modality.name} files"
     named = {name.lower() for name in texts} & {*TEXT_ROLES["text"]}
-    if blobs and not named and len(media) == 1:
-        return media[0].name, "a column holds bytes"
+    if blobs and not named:
+        # A column of bytes is named as files of its kind end, as webdataset has it: jpg, flac, mp4.
+        ended = {modality.name for modality in media if modality.suffixes & {f".{name.lower()}" for name in blobs}}
+        if len(ended) == 1:
+            return ended.pop(), "a column holds bytes"
     if named or (not blobs and len(texts) == 1):
         return _text(modalities), "a column holds text"
     return None, ""
