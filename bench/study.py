@@ -1,8 +1,8 @@
-"""The study of a GPT on a book that docs/studies/ keeps: its data, its table, and what its grid cost against others.
+"""The studies that docs/studies/ keeps: data of the book's, tables, held-back cells, and grids at other prices.
 
-python bench/study.py prepare datasets/study       the raw, the cleaned and the held-out datasets of the study
+python bench/study.py prepare datasets/study       the raw, the cleaned and the held-out datasets of the book's study
 lode study docs/studies/book.yaml                  trains it (about 12 minutes of one core's time)
-python bench/study.py table studies/book           writes docs/studies/book.csv
+python bench/study.py table studies/book           writes docs/studies/book.csv; so for studies/fashion
 python bench/study.py score docs/studies/book.csv  held-back cells, coverage, and grids at other prices
 """
 
@@ -28,11 +28,14 @@ COLUMNS = (
     "treatment", "size", "seed", "unique", "steps", "N", "D", "U", "compute", "loss", "seconds", "paid_seconds",
     "paid_flops",
 )  # fmt: skip
-HEADER = (
-    "# A study of GPTs on the King James Bible (text of 1611, out of copyright), a row a run; CC0. See book.md.\n"
+HEADERS = {
+    "book": "# A study of GPTs on the King James Bible (text of 1611, out of copyright), a row a run; CC0. See "
+    "book.md.\n"
     "# N parameters, D tokens seen, U tokens owned before any treatment, compute FLOPs, loss bits a byte on 119 "
-    "held-out chapters\n"
-)
+    "held-out chapters\n",
+    "fashion": "# A study of VAEs on Fashion-MNIST (Zalando SE, MIT), a row a run; CC0. See fashion.md.\n"
+    "# N parameters, D images seen, U images owned, compute FLOPs, loss NELBO in nats on 2,048 held-out images\n",
+}
 DECAY = 0.12
 EVERY = (1, 2, 3)
 
@@ -60,7 +63,7 @@ def write_table(study: Path, target: Path) -> None:
     order = {key: number for number, key in enumerate(json.loads((study / "study.json").read_text())["cells"])}
     kept = sorted((record for record in records if record["key"] in order), key=lambda record: order[record["key"]])
     with target.open("w", newline="", encoding="utf-8") as file:
-        file.write(HEADER)
+        file.write(HEADERS[study.name])
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for record in kept:
