@@ -73,7 +73,9 @@ def ours(model: Any, dtype: torch.dtype) -> Side:
     def run(batch: int, new: int) -> None:
         requests = [(number, Prompt("", ids)) for number, ids in enumerate(prompts(batch))]
         options = GenerateOptions(max_tokens=new)
-        pieces = list(Writer(decoders(batch), batch, TextRules(vocabulary, options, WINDOW), options, 0).write(requests))
+        pieces = list(
+            Writer(decoders(batch), batch, TextRules(vocabulary, options, WINDOW), options, 0).write(requests)
+        )
         assert sum(piece.num_tokens == new for piece in pieces) == batch
 
     return run

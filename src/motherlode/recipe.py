@@ -237,7 +237,7 @@ class GenerateOptions(Strict):
     )
     block_tokens: int = Field(32, ge=1, description="masks filled before those to their right (models that fill)")
     steps: int = Field(16, ge=1, description="passes a block; more are surer and slower (models that fill)")
-    task: str = Field("", description="what to make of what, one of `data.tasks`; default: the first (runs over fields)")
+    task: str = Field("", description="what to make of what, one of `data.tasks`; default: the first (of fields)")
     guidance: float = Field(
         1.0, ge=0, le=100, description="how much more than likely to heed what is given; 1: off (runs over fields)"
     )

@@ -28,6 +28,7 @@ from motherlode.training.loop import Feed, Setting
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from motherlode.data.compositions import Compositions
     from motherlode.data.loader import Loader
     from motherlode.data.sequences import Sequences
     from motherlode.training.assembly import Assembly
@@ -142,7 +143,13 @@ class HeldoutScore:
     """
 
     def __init__(
-        self, heldout: Loader | Sequences, modality: Modality, spec: SampleSpec, *, seed: int, setting: Setting
+        self,
+        heldout: Loader | Sequences | Compositions,
+        modality: Modality,
+        spec: SampleSpec,
+        *,
+        seed: int,
+        setting: Setting,
     ) -> None:
         from motherlode.measures.frechet import frechet_distance
 
@@ -158,7 +165,13 @@ class HeldoutScore:
 
     @classmethod
     def where_possible(
-        cls, heldout: Loader | Sequences | None, modality: Modality, spec: SampleSpec, *, seed: int, setting: Setting
+        cls,
+        heldout: Loader | Sequences | Compositions | None,
+        modality: Modality,
+        spec: SampleSpec,
+        *,
+        seed: int,
+        setting: Setting,
     ) -> HeldoutScore | None:
         """A score, or None where there are fewer than 64 held-out samples or they have no spatial dimension."""
         if heldout is None or len(heldout) < _LEAST_SAMPLES or not 2 <= len(spec.shape) <= 4:
