@@ -330,7 +330,8 @@ def test_every_task_is_measured_on_held_out_rows(run_path: Path, sets: Path, tmp
     assert list(some) == ["task:name:label:accuracy"]
     with pytest.raises(MotherlodeError, match="accuracy"):
         evaluate(run_path, measures=("acuracy",), out=tmp_path / "none")
-    single = train(recipe(sets, tmp_path, tasks={"draw": TASKS["draw"]}))
+    turned = dict(reversed(FIELDS.items()))
+    single = train(recipe(sets, tmp_path, fields=turned, tasks={"draw": TASKS["draw"]}))
     changes = evaluate(single, out=tmp_path / "single").compare(report)
     assert {change.name for change in changes} == {name for name in names if ":draw:" in name}
     assert all(change.change.method.startswith("paired") for change in changes)

@@ -157,7 +157,13 @@ def _wanted(asked: tuple[str, ...], known: dict[str, Any]) -> list[str]:
 
 def _tokens_digest(corpus: Corpus) -> str:
     """Hash of what tokens mean: two models with the same one are surprised by the same things."""
-    content = [corpus.identity, corpus.layout.names, corpus.tokenizer.backend.to_str()]
+    text = json.loads(corpus.tokenizer.backend.to_str())
+    content = [
+        corpus.identity,
+        # In whatever order a recipe names them: ids differ then, and surprise does not.
+        sorted([field.name, field.kind, *map(str, field.sizes), *field.labels] for field in corpus.layout.fields),
+        [text.get(key) for key in ("normalizer", "pre_tokenizer", "model")],
+    ]
     return storage.hash_bytes(json.dumps(content, sort_keys=True).encode())
 
 
