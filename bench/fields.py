@@ -162,7 +162,7 @@ def tasks(asked: argparse.Namespace) -> None:
         for name, measure in reports[path].items():
             print(f"  {name}: {measure.value:.4f} [{measure.low:.4f}, {measure.high:.4f}]")
     for path in asked.others:
-        for change in reports[path].compare(reports[asked.run]):
+        for change in reports[asked.run].compare(reports[path]):
             print(f"  {change.name}: {asked.run} less {path}: {change.change!r} ({change.verdict})")
 
 
