@@ -42,6 +42,7 @@ _SMALLER = {
         ("num_samples: 10000", "num_samples: 8"),
         ("max_tokens: 200", "max_tokens: 8"),
     ),
+    "clips.yaml": (("minutes: 2.0", "steps: 4"), ("width: 32", "width: 4")),
 }
 """What makes a starter recipe train in a second, by its name."""
 
