@@ -122,7 +122,7 @@ def test_it_begins_with_the_frequencies_of_the_tokens(rate: float | str) -> None
     family = tiny(mask_rate=rate)
     tokens = windows(64)
     counts_V = torch.bincount(tokens.flatten(), minlength=SPACE.vocabulary)
-    family.begin(counts_V)
+    family.begin(lambda: counts_V)
     shares_V = counts_V.clamp_min(0.5) / counts_V.clamp_min(0.5).sum()
     with torch.no_grad():
         family.network.head.norm.weight.zero_()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from motherlode import registry
 from motherlode.errors import MotherlodeError, RecipeError
 from motherlode.generation.composer import Composition, composer
 from motherlode.generation.export import export
@@ -22,22 +21,11 @@ from motherlode.safety import provenance
 from motherlode.tokenizer import Tokenizer
 from motherlode.training.run import Run
 
-from .fielded import LABELS, Blocks, fields_run
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known_blocks() -> Any:
-    """`blocks` is a family as long as these tests run."""
-    found = registry.find
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            registry, "find", lambda kind, name: Blocks if (kind, name) == ("family", "blocks") else found(kind, name)
-        )
-        yield
+from .fielded import LABELS, fields_run
 
 
 @pytest.fixture(scope="module")
-def run(words: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(known_blocks: None, words: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return fields_run(tmp_path_factory.mktemp("fields") / "things", words)
 
 

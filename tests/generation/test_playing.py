@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from typer.testing import CliRunner
 
-from motherlode import registry
 from motherlode.cli import app
 from motherlode.errors import RecipeError
 from motherlode.generation.codecs import FieldCodec
@@ -27,19 +25,8 @@ from motherlode.training.run import Run
 from .fielded import Blocks, fields_run
 
 
-@pytest.fixture(scope="module", autouse=True)
-def known_blocks() -> Any:
-    """`blocks` is a family as long as these tests run."""
-    found = registry.find
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            registry, "find", lambda kind, name: Blocks if (kind, name) == ("family", "blocks") else found(kind, name)
-        )
-        yield
-
-
 @pytest.fixture(scope="module")
-def run(words: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(known_blocks: None, words: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return fields_run(tmp_path_factory.mktemp("fields") / "things", words)
 
 

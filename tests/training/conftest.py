@@ -25,3 +25,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Features that measures keep lie in a folder of the module's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTHERLODE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

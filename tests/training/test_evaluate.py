@@ -23,11 +23,7 @@ SAMPLE = Path(__file__).parents[1] / "fixtures" / "fashion-500.parquet"
 EXTRACTOR = "raw-pixels?resize=6"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MOTHERLODE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

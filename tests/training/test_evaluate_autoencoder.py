@@ -16,11 +16,7 @@ from motherlode.training.run import Run, train
 EXTRACTOR = "raw-pixels?resize=6"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MOTHERLODE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def trained(dataset: Path, out: Path, steps: int = 30, **model: Any) -> Run:

@@ -40,11 +40,7 @@ def texts(path: Path, num: int) -> list[str]:
     return [text[: 90 if number % 3 else 700] for number, text in enumerate(whole)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MOTHERLODE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,11 @@ import pytest
 import yaml
 from nursery import Nursery
 from test_crash import assert_identical
+from test_tokens_resume import run_to_the_end
 
 from motherlode.randomness import numpy_generator
 from motherlode.recipe import Recipe, parse
-from motherlode.training.run import Run, train
+from motherlode.training.run import train
 
 STEPS = 20
 KILLS = 8
@@ -61,11 +62,6 @@ def recipe(fashion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def nursery(recipe: Path) -> Iterator[Nursery]:
     with Nursery(recipe) as nursery:
         yield nursery
-
-
-def run_to_the_end(nursery: Nursery, out: Path) -> Run:
-    assert nursery.run(out=str(out)) == 0
-    return Run.open(out / "tiny")
 
 
 @pytest.mark.slow
