@@ -92,11 +92,11 @@ class Family(nn.Module, ABC):
             RecipeError: the networks cannot make this shape.
         """
 
-    def begin(self, counts: Tensor) -> None:
+    def begin(self, count: Callable[[], Tensor]) -> None:
         """Know how often each token stands in the training data; called once, before step 0, of token models alone.
 
         Args:
-            counts: int64 (V,), the same on every rank.
+            count: gives int64 (V,), the same on every rank. It reads all tokens: ask only where they are wanted.
         """
         return
 

@@ -181,16 +181,26 @@ def workers(device: torch.device, num_batches: int) -> Iterator[Callable[..., It
 
 
 def as_images(samples: Any) -> Tensor:
-    """uint8 (N, C, H, W) as a tensor.
+    """uint8 (N, C, H, W) as a tensor; see `as_bytes`."""
+    return as_bytes(samples, "samples", "N, C, H, W")
+
+
+def as_bytes(samples: Any, name: str, axes: str) -> Tensor:
+    """uint8 samples as a tensor.
+
+    Args:
+        samples: an array or a tensor.
+        name: what the message calls them.
+        axes: as many as they must have, e.g. "N, C, H, W".
 
     Raises:
         MeasureError: another dtype or shape.
     """
     if isinstance(samples, np.ndarray):
         samples = torch.from_numpy(samples if samples.flags.writeable else samples.copy())
-    if not isinstance(samples, Tensor) or samples.dtype != torch.uint8 or samples.ndim != 4:
+    if not isinstance(samples, Tensor) or samples.dtype != torch.uint8 or samples.ndim != axes.count(",") + 1:
         got = f"{getattr(samples, 'dtype', type(samples).__name__)} {tuple(getattr(samples, 'shape', ()))}"
-        raise MeasureError("samples must be uint8 of shape (N, C, H, W)", got, "denormalise them first")
+        raise MeasureError(f"{name} must be uint8 of shape ({axes})", got, "denormalise them first")
     return samples
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from motherlode import storage
 from motherlode.errors import MeasureError
-from motherlode.measures.features import Extractor, Features, find_extractor, workers
+from motherlode.measures.features import Extractor, Features, as_bytes, find_extractor, workers
 
 FRAMES = 4
 SIDE = 32
@@ -40,17 +40,8 @@ _NUM_MOTION = 96
 
 
 def as_clips(samples: Any) -> Tensor:
-    """uint8 (N, C, F, H, W) as a tensor.
-
-    Raises:
-        MeasureError: another dtype or shape.
-    """
-    if isinstance(samples, np.ndarray):
-        samples = torch.from_numpy(samples if samples.flags.writeable else samples.copy())
-    if not isinstance(samples, Tensor) or samples.dtype != torch.uint8 or samples.ndim != 5:
-        got = f"{getattr(samples, 'dtype', type(samples).__name__)} {tuple(getattr(samples, 'shape', ()))}"
-        raise MeasureError("clips must be uint8 of shape (N, C, F, H, W)", got, "denormalise them first")
-    return samples
+    """uint8 (N, C, F, H, W) as a tensor; see `features.as_bytes`."""
+    return as_bytes(samples, "clips", "N, C, F, H, W")
 
 
 class FrameExtractor:

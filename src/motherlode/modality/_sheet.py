@@ -1,4 +1,4 @@
-"""Contact sheets: small pictures in rows, each with a caption, whatever the samples are."""
+"""Grids, and contact sheets: small pictures in rows, each with a caption, whatever the samples are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from motherlode import storage
@@ -14,10 +16,27 @@ from motherlode import storage
 TILE = 112
 """Longest side of a picture on a sheet, in pixels."""
 _GUTTER = 2
-_PAPER = (246, 246, 244)
+_LEAST_TILE = 64
+PAPER = (246, 246, 244)
 _INK = (90, 90, 96)
 _BROKEN = (196, 70, 60)
 _CAPTION_HEIGHT = 16
+
+
+def tiled(clips_NCFHW: NDArray[np.uint8], columns: int = 0) -> NDArray[np.uint8]:
+    """Clips side by side, (F, H, W, 3); small ones enlarged by a whole factor; a picture is a clip of one frame."""
+    num, channels, frames, height, width = clips_NCFHW.shape
+    columns = columns or max(1, math.ceil(math.sqrt(num)))
+    zoom = max(1, round(_LEAST_TILE / max(height, width)))
+    step_y, step_x = height * zoom + _GUTTER, width * zoom + _GUTTER
+    rows = max(1, math.ceil(num / columns))
+    canvas = np.empty((frames, rows * step_y + _GUTTER, columns * step_x + _GUTTER, 3), np.uint8)
+    canvas[:] = PAPER
+    for i in range(num):
+        tile_FHWC = clips_NCFHW[i, : 3 if channels >= 3 else 1].transpose(1, 2, 3, 0)
+        top, left = _GUTTER + i // columns * step_y, _GUTTER + i % columns * step_x
+        canvas[:, top : top + height * zoom, left : left + width * zoom] = tile_FHWC.repeat(zoom, 1).repeat(zoom, 2)
+    return canvas
 
 
 def lay_out(tiles: Sequence[Image.Image], path: Path, captions: Sequence[str], columns: int = 0) -> None:
@@ -26,7 +45,7 @@ def lay_out(tiles: Sequence[Image.Image], path: Path, captions: Sequence[str], c
     rows = max(1, math.ceil(len(tiles) / columns))
     step_x = TILE + 2 * _GUTTER
     step_y = step_x + (_CAPTION_HEIGHT if any(captions) else 0)
-    sheet = Image.new("RGB", (columns * step_x + _GUTTER, rows * step_y + _GUTTER), _PAPER)
+    sheet = Image.new("RGB", (columns * step_x + _GUTTER, rows * step_y + _GUTTER), PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(11)
     for i, tile in enumerate(tiles):
@@ -39,7 +58,7 @@ def lay_out(tiles: Sequence[Image.Image], path: Path, captions: Sequence[str], c
 
 def crossed() -> Image.Image:
     """What stands for a sample that cannot be shown: a crossed box."""
-    tile = Image.new("RGB", (TILE, TILE), _PAPER)
+    tile = Image.new("RGB", (TILE, TILE), PAPER)
     draw = ImageDraw.Draw(tile)
     edge = TILE - 1
     draw.rectangle((0, 0, edge, edge), outline=_BROKEN)

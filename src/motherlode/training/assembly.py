@@ -105,7 +105,7 @@ class Assembly:
         if self.spec.tokens is not None:
             import torch
 
-            family.begin(torch.from_numpy(cast("Sequences", self.loader).token_counts()))
+            family.begin(lambda: torch.from_numpy(cast("Sequences | Compositions", self.loader).token_counts()))
         return setting.place(family)
 
     @cached_property

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -163,8 +163,10 @@ def open_codes(dataset: Dataset, codec: Codec) -> tuple[NDArray[Any], NDArray[np
     content = [dataset.id, codec.digest, [shard["path"] for name in SPLITS for shard in dataset.split(name).shards]]
     key = storage.hash_bytes(json.dumps(content).encode())[:12]
     dtype = np.uint16 if max(codec.space.sizes) <= 1 << 16 else np.uint32
+    # Opened once, by the first piece that is missing: opening hashes the whole split.
+    opened = lru_cache(maxsize=len(SPLITS))(lambda split: whole_samples(dataset, split, codec.run.spec))
     pieces = [
-        partial(_code_piece, dataset, codec, split, first, dtype)
+        partial(_code_piece, codec, partial(opened, split), first, dtype)
         for split in SPLITS
         for first in range(0, len(dataset.split(split)), PIECE_SAMPLES)
     ]
@@ -173,9 +175,9 @@ def open_codes(dataset: Dataset, codec: Codec) -> tuple[NDArray[Any], NDArray[np
 
 
 def _code_piece(
-    dataset: Dataset, codec: Codec, split: str, first: int, dtype: type[np.generic], file: BinaryIO
+    codec: Codec, opened: Callable[[], Sequence[Any]], first: int, dtype: type[np.generic], file: BinaryIO
 ) -> list[list[int]]:
-    samples = whole_samples(dataset, split, codec.run.spec)
+    samples = opened()
     rows = range(first, min(first + PIECE_SAMPLES, len(samples)))
     counts = []
     for codes in codec.codes([samples[row] for row in rows]):

@@ -13,7 +13,7 @@ Shape legend: B batch, T tokens of a window, C width, K places where a token is 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -96,7 +96,7 @@ class Bert(Family):
         return cls(network, options, spec.tokens, length, seed)
 
     @torch.no_grad()
-    def begin(self, counts: Tensor) -> None:
+    def begin(self, count: Callable[[], Tensor]) -> None:
         """Give the head's bias the logarithms of the tokens' frequencies, unless it starts from a folder.
 
         Without it a small network spends its first thousands of steps on writing frequencies into the residual stream,
@@ -104,7 +104,8 @@ class Bert(Family):
         """
         bias_V = self.network.decoder.bias
         if not self.options.start:
-            seen_V = nn.functional.pad(counts.to(bias_V), (0, len(bias_V) - len(counts))).clamp_min(0.5)
+            counts_V = count()
+            seen_V = nn.functional.pad(counts_V.to(bias_V), (0, len(bias_V) - len(counts_V))).clamp_min(0.5)
             bias_V.copy_((seen_V / seen_V.sum()).log())
 
     @property

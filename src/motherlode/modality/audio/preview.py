@@ -14,7 +14,7 @@ from PIL import Image
 
 from motherlode import storage
 from motherlode.modality import SampleSpec
-from motherlode.modality._sheet import TILE, crossed, lay_out, save
+from motherlode.modality._sheet import PAPER, TILE, crossed, lay_out, save
 from motherlode.modality.audio import normal
 from motherlode.modality.audio.decode import Unfit, decode
 from motherlode.modality.audio.fingerprint import mel_filters
@@ -28,7 +28,6 @@ _GAP_SEC = 0.25
 _MOST_HEARD = 64
 _WIDTH, _HEIGHT, _GUTTER = 160, 80, 2
 _RANGE_DB = 70.0
-_PAPER = (246, 246, 244)
 _DEFAULT_RATE = 16_000
 _LENIENT = Clean(max_sec=36_000)
 _STOPS = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))
@@ -64,7 +63,7 @@ def grid(samples: torch.Tensor, path: Path, columns: int, spec: SampleSpec | Non
     num = len(values_NCT)
     columns = columns or max(1, math.ceil(math.sqrt(num / 2)))
     step_x, step_y = _WIDTH + _GUTTER, _HEIGHT + _GUTTER
-    sheet = Image.new("RGB", (columns * step_x + _GUTTER, math.ceil(num / columns) * step_y + _GUTTER), _PAPER)
+    sheet = Image.new("RGB", (columns * step_x + _GUTTER, math.ceil(num / columns) * step_y + _GUTTER), PAPER)
     for index in range(num):
         tile = spectrogram(values_NCT[index].mean(axis=0, dtype=np.float32) / np.float32(normal.FULL_SCALE), rate)
         sheet.paste(tile, (_GUTTER + index % columns * step_x, _GUTTER + index // columns * step_y))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from motherlode import storage
-from motherlode.modality._sheet import TILE, crossed, lay_out, save
+from motherlode.modality._sheet import PAPER, TILE, crossed, lay_out, save, tiled
 from motherlode.modality.image.decode import Unfit
 from motherlode.modality.video.decode import as_image, open_film
 from motherlode.modality.video.files import animation, write_mp4
@@ -22,9 +21,6 @@ from motherlode.modality.video.shots import choose
 if TYPE_CHECKING:
     import torch
 
-_GUTTER = 2
-_PAPER = (246, 246, 244)
-_LEAST_TILE = 64
 _QUALITY = 18
 _STRIP_CLIPS, _STRIP_FRAMES = 16, 8
 _SHEET_FRAMES = 4
@@ -50,22 +46,6 @@ def _write(path: Path, media: bytes) -> None:
         temporary.write_bytes(media)
 
 
-def tiled(clips_NCFHW: NDArray[np.uint8], columns: int = 0) -> NDArray[np.uint8]:
-    """Clips side by side, (F, H, W, 3); small ones enlarged by a whole factor."""
-    num, _, frames, height, width = clips_NCFHW.shape
-    columns = columns or max(1, math.ceil(math.sqrt(num)))
-    zoom = max(1, round(_LEAST_TILE / max(height, width)))
-    step_y, step_x = height * zoom + _GUTTER, width * zoom + _GUTTER
-    rows = max(1, math.ceil(num / columns))
-    canvas = np.empty((frames, rows * step_y + _GUTTER, columns * step_x + _GUTTER, 3), np.uint8)
-    canvas[:] = _PAPER
-    for i in range(num):
-        tile_FHWC = clips_NCFHW[i, :3].transpose(1, 2, 3, 0)
-        top, left = _GUTTER + i // columns * step_y, _GUTTER + i % columns * step_x
-        canvas[:, top : top + height * zoom, left : left + width * zoom] = tile_FHWC.repeat(zoom, 1).repeat(zoom, 2)
-    return canvas
-
-
 def strips(clips_NCFHW: NDArray[np.uint8], most: int = _STRIP_FRAMES) -> Image.Image:
     """A row a clip: at most so many of its frames, evenly spaced."""
     channels, frames, height, width = clips_NCFHW.shape[1:]
@@ -87,7 +67,7 @@ def _tile(media: bytes) -> Image.Image:
     except Unfit:
         return crossed()
     half = TILE // 2
-    tile = Image.new("RGB", (TILE, TILE), _PAPER)
+    tile = Image.new("RGB", (TILE, TILE), PAPER)
     for number, frame_HWC in enumerate(clip.frames[:_SHEET_FRAMES]):
         image = as_image(frame_HWC).convert("RGB")
         zoom = min(half / image.width, half / image.height)
