@@ -83,6 +83,10 @@ class DataOptions(Strict):
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="share of each source in training, e.g. {wiki: 0.7, code: 0.3}"
     )
+    mix: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=dict,
+        description="other prepared datasets, and the share of each batch that they fill, e.g. {datasets/made: 0.25}",
+    )
     fields: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], FieldOptions] = Field(
         default_factory=dict, description="parts of a document by name, each with tokens of its own"
     )
@@ -99,6 +103,10 @@ class DataOptions(Strict):
             raise ValueError("fields and tasks go together: name both, or neither")
         if not self.fields and self.drop_given:
             raise ValueError("drop_given leaves given fields empty: name fields and tasks")
+        if sum(self.mix.values()) >= 1:
+            raise ValueError("the shares under mix must leave some of each batch to the dataset under path")
+        if self.fields and self.mix:
+            raise ValueError("fields and mix do not go together: prepare one dataset of both sources")
         if self.fields and (self.weights or self.augment or self.resolution or self.channels or self.seconds):
             raise ValueError("with fields, weights, augment, resolution, channels and seconds are the codecs' own")
         used: set[str] = set()

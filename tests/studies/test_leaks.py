@@ -8,7 +8,7 @@ import pytest
 
 from motherlode.data.prepare import prepare
 from motherlode.studies.grid import lay_out
-from motherlode.studies.options import StudyError
+from motherlode.studies.options import StudyError, StudyOptions
 
 from .cells import tiny_study
 
@@ -37,3 +37,23 @@ def test_rows_dropped_are_paid_for(fashion: Path, tmp_path: Path) -> None:
     owned = {(cell.treatment, cell.unique): cell.samples_owned for cell in grid.cells}
     assert owned["clean", 256] == owned["raw", 256] == 256
     assert used["clean", 256] < used["raw", 256] == 256
+
+
+def test_mixed_in_rows_are_no_rows_owned_and_must_not_be_measured_on(fashion: Path, tmp_path: Path) -> None:
+    """What was made from so many rows is named by them, and looked through for held-out rows."""
+    other = prepare(
+        SAMPLE, out=tmp_path / "made-256", heldout=0.2, seed=5, outliers="off", near_duplicates="off", workers=1
+    )
+    clean = prepare(SAMPLE, out=tmp_path / "clean-256", heldout=0.2, outliers="off", near_duplicates="off", workers=1)
+    assert other.path.name == "made-256"
+
+    def study(name: str) -> StudyOptions:
+        half = {"changes": {"data.mix": {str(tmp_path / name): 0.5}}, "unique": [256]}
+        return tiny_study(fashion, tmp_path, treatments={"raw": {}, "half": half}, sizes={"one": {}})
+
+    with pytest.raises(StudyError, match="must not be trained on"):
+        lay_out(study("made-{unique}"))
+    cells = [cell for cell in lay_out(study("clean-{unique}")).cells if cell.treatment == "half"]
+    assert {cell.unique for cell in cells} == {256}
+    assert {cell.samples_owned for cell in cells} == {256}
+    assert [cell.recipe.data.mix for cell in cells] == [{str(clean.path): 0.5}] * len(cells)

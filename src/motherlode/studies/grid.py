@@ -201,7 +201,10 @@ class _Layout:
         self._tokenizer = _tokenizer(self.base)
         self.unit = "tokens" if self._tokenizer else "samples"
         self._kept = {name: self._rows_kept(name, item) for name, item in options.treatments.items()}
-        self._setting = probes.setting(self._recipe(options.baseline, list(options.sizes)[-1], None, options.seeds[0]))
+        last = list(options.sizes)[-1]
+        self._setting = probes.setting(
+            self._recipe(options.baseline, last, self.amounts[-1], options.seeds[0], kept=None)
+        )
         if self.amounts[-1] > self.num_rows:
             raise StudyError(
                 "a study cannot own more rows than its dataset has",
@@ -211,11 +214,13 @@ class _Layout:
 
     def strand(self, treatment: str, size: str, unique: int, seed: int) -> Strand | None:
         """The cells of one strand; None where the study's limits leave none."""
-        used = round(unique * self._kept[treatment])
-        if not used:
+        kept = self._kept[treatment]
+        if not round(unique * kept):
             self._leave_out("the treatment leaves no row")
             return None
-        recipe = self._recipe(treatment, size, used, seed)
+        recipe = self._recipe(treatment, size, unique, seed, kept)
+        for path in recipe.data.mix:
+            self._look_for_leaks(path, treatment)
         probe = self.probes.of(self._pinned(recipe))
         owned = self.probes.owned(self._pinned(self._recipe(self.options.baseline, size, unique, seed)))
         steps = self._steps(probe, owned, unique)
@@ -231,12 +236,17 @@ class _Layout:
         )
         return Strand(cells, legs, self._heldout(recipe))
 
-    def _recipe(self, treatment: str, size: str, used: int | None, seed: int) -> Recipe:
-        """The recipe of a place in the grid, its budget and schedule left as they are."""
+    def _recipe(self, treatment: str, size: str, unique: int, seed: int, kept: float | None = 1.0) -> Recipe:
+        """The recipe of a place in the grid, its budget and schedule left as they are.
+
+        Args:
+            treatment, size, unique, seed: the place.
+            kept: rows used of each row owned; None: all rows of the dataset.
+        """
         chosen = self.options.treatments[treatment]
-        changes: dict[str, Any] = {**self.options.sizes[size], **chosen.changes, "seed": seed}
-        if used is not None:
-            changes["data.num_samples"] = used
+        changes: dict[str, Any] = {**self.options.sizes[size], **_filled(chosen.changes, unique), "seed": seed}
+        if kept is not None:
+            changes["data.num_samples"] = round(unique * kept)
         if chosen.data is not None:
             changes["data.path"] = chosen.data
         if self._tokenizer:
@@ -343,6 +353,11 @@ class _Layout:
     def _rows_kept(self, name: str, treatment: TreatmentOptions) -> float:
         """Rows a treatment leaves of each row owned; also looks for leaks."""
         path = self._path(treatment)
+        self._look_for_leaks(path, name)
+        return treatment.kept or len(_opened(path).split("train")) / self.num_rows
+
+    def _look_for_leaks(self, path: str, name: str) -> None:
+        """Warn of, or refuse, held-out rows that a treatment trains on."""
         leaked, num_heldout = _leaked(path, self.judged_on)
         if leaked > _MOST_LEAKED * num_heldout:
             raise StudyError(
@@ -350,12 +365,21 @@ class _Layout:
                 f"{leaked} of {num_heldout} held-out rows of {self.judged_on} are training rows of {path}",
                 "prepare both from the same source with the same seed, or name another dataset under `heldout`",
             )
-        if leaked:
-            self.warnings.append(
-                f"{leaked} of {num_heldout} held-out rows are training rows of the treatment {name}: it looks better "
-                "than it is, by as much as it has learnt them by heart"
-            )
-        return treatment.kept or len(_opened(path).split("train")) / self.num_rows
+        warning = (
+            f"{leaked} of {num_heldout} held-out rows are training rows of the treatment {name}: it looks better "
+            "than it is, by as much as it has learnt them by heart"
+        )
+        if leaked and warning not in self.warnings:
+            self.warnings.append(warning)
+
+
+def _filled(content: Any, unique: int) -> Any:
+    """Content with `{unique}` in its texts replaced by the rows owned: what is made from them can be named."""
+    if isinstance(content, Mapping):
+        return {_filled(key, unique): _filled(value, unique) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_filled(value, unique) for value in content]
+    return content.replace("{unique}", str(unique)) if isinstance(content, str) else content
 
 
 def _tokenizer(base: Recipe) -> str:
@@ -398,6 +422,8 @@ def content_key(recipe: Recipe, dataset: str, measure: str, heldout: str, num_he
     options = recipe.family_options().model_dump(mode="json", exclude_defaults=True)
     content["model"] = {"family": recipe.family, **options}
     content["data"]["path"] = dataset
+    if recipe.data.mix:
+        content["data"]["mix"] = {_opened(path).id: share for path, share in recipe.data.mix.items()}
     if "tokenizer" in content["data"]:
         from motherlode import tokenizer
 

@@ -29,7 +29,10 @@ class TreatmentOptions(Strict):
     """What is done to the data, or to the training on the same data: one arm of the study."""
 
     data: str | None = Field(None, description="another prepared dataset; default: the base recipe's")
-    changes: dict[str, Any] = Field(default_factory=dict, description="recipe keys, e.g. {data.augment: [flip]}")
+    changes: dict[str, Any] = Field(
+        default_factory=dict,
+        description="recipe keys, e.g. {data.augment: [flip]}; {unique} in a text stands for the rows owned",
+    )
     kept: float | None = Field(
         None, gt=0, description="rows it leaves of each row owned; default: by the rows of the two datasets"
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from motherlode import registry
+from motherlode.data.mixing import Draws, Mixed, places
 from motherlode.errors import DatasetError, RecipeError
 from motherlode.families import Batch, Family
 from motherlode.modality import Modality, SampleSpec
@@ -124,20 +125,66 @@ class Assembly:
 
     @cached_property
     def loader(self) -> Loader | Sequences | Compositions:
-        """Batches of the training split."""
-        recipe, ranks = self.recipe, self.ranks
-        chosen: dict[str, Any] = {"num_samples": recipe.data.num_samples, "rank": ranks.rank, "world": ranks.world}
+        """The dataset's own part of the training batches: all of them where nothing is mixed in."""
+        recipe = self.recipe
+        batch = recipe.train.batch - sum(self._mixed_places.values())
         if self.corpus is not None:
-            chosen["drop_given"] = recipe.data.drop_given
-            return self.corpus.loader("train", seed=recipe.seed, batch=recipe.train.batch, **chosen)
+            chosen: dict[str, Any] = {"drop_given": recipe.data.drop_given, "num_samples": recipe.data.num_samples}
+            chosen |= {"rank": self.ranks.rank, "world": self.ranks.world}
+            return self.corpus.loader("train", seed=recipe.seed, batch=batch, **chosen)
+        return self._reader(self.dataset, batch, num_samples=recipe.data.num_samples, weights=recipe.data.weights)
+
+    def _reader(
+        self,
+        dataset: Dataset,
+        batch: int,
+        *,
+        num_samples: int | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> Loader | Sequences:
+        """Draws `batch` training samples of a dataset at once, over all ranks, as the model sees them."""
+        seed, rank, world = self.recipe.seed, self.ranks.rank, self.ranks.world
+        chosen: dict[str, Any] = {"batch": batch, "num_samples": num_samples, "rank": rank, "world": world}
         if self.spec.tokens is not None:
             from motherlode.data.sequences import Sequences
 
-            chosen["weights"] = recipe.data.weights
-            return Sequences(self.dataset, "train", self.spec, seed=recipe.seed, batch=recipe.train.batch, **chosen)
+            return Sequences(dataset, "train", self.spec, seed=seed, weights=weights, **chosen)
         from motherlode.data.loader import Loader
 
-        return Loader(self.dataset, "train", self.spec, seed=recipe.seed, batch=recipe.train.batch, **chosen)
+        # Labels are numbers within their dataset: those of another set of names would mean something else.
+        known = dataset.labels == self.dataset.labels
+        return Loader(dataset, "train", self.spec if known else replace(self.spec, num_labels=0), seed=seed, **chosen)
+
+    @cached_property
+    def mixed(self) -> dict[str, Dataset]:
+        """What `data.mix` names, opened.
+
+        Raises:
+            DatasetError: one is missing, damaged, or of another modality.
+        """
+        from motherlode.data.dataset import Dataset
+
+        found = {path: Dataset.open(path) for path in self.recipe.data.mix}
+        for path, dataset in found.items():
+            if dataset.modality != self.dataset.modality:
+                raise DatasetError(
+                    f"what is mixed into {self.recipe.data.path} must be {self.dataset.modality} too",
+                    f"{path} holds {dataset.modality}",
+                    "take it out of data.mix",
+                )
+        return found
+
+    @property
+    def _mixed_places(self) -> dict[str, int]:
+        return places(self.recipe.data.mix, self.recipe.train.batch, self.ranks.world)
+
+    @cached_property
+    def draws(self) -> Draws:
+        """Whole training batches: the dataset's own samples and what is mixed in."""
+        if not self.mixed:
+            return self.loader
+        others = [self._reader(self.mixed[path], count) for path, count in self._mixed_places.items()]
+        return Mixed(self.loader, others, seed=self.recipe.seed, rank=self.ranks.rank)
 
     @cached_property
     def heldout(self) -> Loader | Sequences | Compositions | None:
@@ -180,6 +227,7 @@ class Assembly:
 
     def passes(self, samples: int) -> dict[str, float]:
         """How often so many samples go over each weighted source (over "all" where none is weighed)."""
+        samples = round(samples * (1 - sum(self._mixed_places.values()) / self.recipe.train.batch))
         if self.spec.tokens is None:
             return {"all": samples / max(len(self.loader), 1)}
         return cast("Sequences", self.loader).repetition(samples)
@@ -207,7 +255,7 @@ class Assembly:
     def feed(self, setting: Setting) -> Feed:
         """Training batches on the device."""
         return Feed(
-            self.loader,
+            self.draws,
             self.modality,
             setting,
             augment=self.recipe.data.augment,
@@ -236,7 +284,9 @@ class Assembly:
         content = self.recipe.model_dump(mode="json", exclude={"name", "out", "price", "evaluate", "generate"})
         content["model"] = {"family": self.recipe.family, **self.options.model_dump(mode="json")}
         content["data"]["id"] = self.dataset.id
-        del content["data"]["path"]
+        del content["data"]["path"], content["data"]["mix"]
+        if self.mixed:
+            content["data"]["mix"] = {self.mixed[path].id: share for path, share in self.recipe.data.mix.items()}
         if self.corpus is not None:
             content["data"]["fields"] = self.corpus.identity
         else:

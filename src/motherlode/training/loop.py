@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from motherlode.data.mixing import Draw, Draws
 from motherlode.families import Batch, Family, Turn
 from motherlode.modality import Modality
 from motherlode.randomness import derive, torch_generator
@@ -28,16 +28,7 @@ from motherlode.training import guards
 from motherlode.training.distributed import ALONE, Ranks, share_of_batch
 from motherlode.training.optimizers import TurnOptimizer, roles_of
 
-Draw = tuple[NDArray[Any], NDArray[np.int64] | None, NDArray[np.int64]]
 _SLOW_DRAW_SEC = 5e-4
-
-
-class Draws(Protocol):
-    """What the loop needs of a loader: batch number `index`, a pure function of it."""
-
-    def draw(self, index: int) -> Draw:
-        """Samples uint8 (B, *shape) or token ids int32 (B, T), labels (B,) or None, rows (B,)."""
-        ...
 
 
 @dataclass(frozen=True)
