@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from motherlode.data.dedupe import (
     CANDIDATES_A_BAND,
     COMPARISONS_A_BAND,
+    in_blocks,
     near_duplicates,
     needed_likeness,
     score_planted,
@@ -124,3 +125,22 @@ def test_score_of_planted_copies() -> None:
     merged = score_planted(np.array([0, 0, 2, 0, 4, 2]), origin, kind)
     assert merged.recall == {"flip": 0.5, "crop": 1.0}
     assert merged.precision == pytest.approx(2 / 4)
+
+
+def test_blocks_bound_what_is_fetched() -> None:
+    """However many pairs, a thread holds 4 MiB of thumbnails; the likeness is that of all pairs at once."""
+    rng = np.random.default_rng(0)
+    films_NT = rng.integers(0, 256, (50, 40_000), dtype=np.uint8)
+    first, second = rng.integers(0, 50, (2, 300))
+    fetched: list[int] = []
+
+    def thumbs(chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+        fetched.append(len(chosen))
+        return films_NT[chosen]
+
+    def overlap(a_NT: NDArray[np.uint8], b_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return (a_NT == b_NT).mean(axis=1).astype(np.float32)
+
+    likeness = in_blocks(overlap, thumbs, 40_000)(first, second)
+    assert np.array_equal(likeness, overlap(films_NT[first], films_NT[second]))
+    assert max(fetched) * 40_000 * 2 <= 4 << 20

@@ -137,6 +137,17 @@ def table_of(count: int, kind: str) -> pa.Table:
     return pa.table({"picture": structs, "y": [i % 3 for i in range(count)]}, schema=schema)
 
 
+def test_chunks_are_smaller_than_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import motherlode.data.readers as readers
+
+    pq.write_table(table_of(20, "bytes"), tmp_path / "t.parquet")
+    (partition,) = partitions(tmp_path)
+    monkeypatch.setattr(readers, "CHUNK_ROWS", 6)
+    assert [len(chunk) for chunk in read(Job(partition, IMAGE, 1 << 20))] == [6, 6, 6, 2]
+    monkeypatch.setattr(readers, "CHUNK_BYTES", 1)
+    assert [len(chunk) for chunk in read(Job(partition, IMAGE, 1 << 20))] == [1] * 20
+
+
 @pytest.mark.parametrize("kind", ["bytes", "struct"])
 def test_parquet(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import motherlode.data.containers as containers

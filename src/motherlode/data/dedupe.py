@@ -36,6 +36,8 @@ _PROBE_ROWS = 2048
 CROWD, CROWD_POWER, MOST_NEEDED = 12.0, 1.2, 0.994
 """How fast likeness must grow with the crowd: set on Fashion-MNIST (crowds of a hundred) and photos (under ten)."""
 _BLOCK_ROWS = 16_384
+_THUMB_BYTES = 4 << 20
+"""Thumbnails fetched at once by a thread that compares them, whatever the size of one."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,30 @@ def near_duplicates(
         kernels.union(parent_N, first[is_sure], second[is_sure])
     kernels.flatten(parent_N)
     return Clusters(parent_N, num_candidates, num_verified, num_exhausted)
+
+
+def in_blocks(
+    similarity: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]],
+    thumbs: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
+    thumb_bytes: int,
+) -> Similarity:
+    """The likeness of rows by a likeness of thumbnails that are fetched in blocks: few are in memory at a time.
+
+    Args:
+        similarity: of thumbnails (N, T) and (N, T).
+        thumbs: rows (N,) to thumbnails (N, T).
+        thumb_bytes: T.
+    """
+    block_rows = max(1, _THUMB_BYTES // (2 * max(1, thumb_bytes)))
+
+    def likeness(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
+        found = np.empty(len(first), np.float32)
+        for start in range(0, len(first), block_rows):
+            block = slice(start, start + block_rows)
+            found[block] = similarity(thumbs(first[block]), thumbs(second[block]))
+        return found
+
+    return likeness
 
 
 def _on_slices(

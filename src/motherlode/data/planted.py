@@ -38,11 +38,16 @@ def estimate(rows: Rows, reader: Reader, modality: Modality, clean: Any) -> dict
     found = modality.examine([copy for copies in planted for copy in copies.values()], clean)
     fit = np.array([reason is None for reason in found.reasons], np.bool_)
     places = rows.places_N[kept]
-    thumbs = np.concatenate([rows.thumbs_PT[places], found.thumbs_NT[fit]])
+    copies_CT = found.thumbs_NT[fit]
 
-    def similarity(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
-        return modality.similarity(thumbs[first], thumbs[second])
+    def thumbs(chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+        is_copy = chosen >= len(kept)
+        thumbs_NT = np.empty((len(chosen), copies_CT.shape[1]), np.uint8)
+        thumbs_NT[is_copy] = copies_CT[chosen[is_copy] - len(kept)]
+        thumbs_NT[~is_copy] = rows.thumbs_PT[places[chosen[~is_copy]]]
+        return thumbs_NT
 
+    similarity = dedupe.in_blocks(modality.similarity, thumbs, copies_CT.shape[1])
     fingerprints = np.concatenate([rows.fingerprints_PK[places], found.fingerprints_NK[fit]])
     clusters = dedupe.near_duplicates(fingerprints, similarity, max_bits=modality.max_bits, threshold=modality.similar)
     origin_N = np.concatenate([np.arange(len(kept)), origins[fit]])

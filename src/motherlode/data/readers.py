@@ -1,8 +1,9 @@
 """Readers: a partition to chunks of raw rows, in the process that will clean them.
 
-Every reader yields chunks of at most `PARTITION_ROWS` rows or about `PARTITION_BYTES`, so a worker holds one chunk
-whatever the size of the file. A row that cannot be had (denied, dangling, outside its folder, behind the damage in a
-container) comes with the reason `unreadable` and a detail; no reader raises for bad data.
+Every reader yields chunks of at most `CHUNK_ROWS` rows or about `CHUNK_BYTES`, so a worker holds one chunk whatever the
+size of the file: less than a partition, for the lossless normal form of a clip is several times what was read. A row
+that cannot be had (denied, dangling, outside its folder, behind the damage in a container) comes with the reason
+`unreadable` and a detail; no reader raises for bad data.
 """
 
 from __future__ import annotations
@@ -21,22 +22,23 @@ import numpy as np
 from motherlode.data import text_readers
 from motherlode.data.containers import arrow_batches, open_arrow
 from motherlode.data.raw import TOO_LARGE, UNREADABLE, Job, Row
-from motherlode.data.source import PARTITION_BYTES, PARTITION_ROWS
+from motherlode.data.source import PARTITION_ROWS
 from motherlode.data.spans import HEADER_BYTES
 from motherlode.storage import open_uri
 
+CHUNK_ROWS, CHUNK_BYTES = 1024, 8 << 20
 _MAX_SIDECAR_BYTES = 1 << 20
 _DAMAGE = (OSError, EOFError, tarfile.TarError, zlib.error)
 
 
 def read(job: Job) -> Iterator[list[Row]]:
-    """The rows of a partition in chunks of at most `PARTITION_ROWS` rows or about `PARTITION_BYTES`."""
+    """The rows of a partition in chunks of at most `CHUNK_ROWS` rows or about `CHUNK_BYTES`."""
     chunk: list[Row] = []
     num_bytes = 0
     for row in islice(_READERS[job.partition.kind](job), job.partition.first_rows or None):
         chunk.append(row)
         num_bytes += len(row.media)
-        if len(chunk) >= PARTITION_ROWS or num_bytes >= PARTITION_BYTES:
+        if len(chunk) >= CHUNK_ROWS or num_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, num_bytes = [], 0
     if chunk:

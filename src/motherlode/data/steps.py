@@ -19,8 +19,6 @@ from motherlode.data.step import HELDOUT, TRAIN, Rows
 from motherlode.errors import DatasetError
 from motherlode.modality import Modality
 
-_PAIR_BLOCK = 4096
-
 
 @dataclass(frozen=True)
 class ExactDuplicates:
@@ -60,15 +58,11 @@ class NearDuplicates:
         alive = rows.alive
         places = rows.places_N[alive]
 
-        def similarity(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
-            found = np.empty(len(first), np.float32)
-            for start in range(0, len(first), _PAIR_BLOCK):
-                block = slice(start, start + _PAIR_BLOCK)
-                found[block] = self.modality.similarity(
-                    rows.thumbs_PT[places[first[block]]], rows.thumbs_PT[places[second[block]]]
-                )
+        def thumbs(chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+            found: NDArray[np.uint8] = rows.thumbs_PT[places[chosen]]
             return found
 
+        similarity = dedupe.in_blocks(self.modality.similarity, thumbs, rows.thumbs_PT.shape[1])
         found = dedupe.near_duplicates(
             rows.fingerprints_PK[places], similarity, max_bits=self.modality.max_bits, threshold=self.modality.similar
         )
