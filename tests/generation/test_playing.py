@@ -17,7 +17,7 @@ from motherlode.cli import app
 from motherlode.errors import RecipeError
 from motherlode.generation.codecs import FieldCodec
 from motherlode.generation.composer import composer
-from motherlode.generation.playing import Reach, SoundStream, WavWriter, pace, play
+from motherlode.generation.playing import Player, Reach, SoundStream, WavWriter, pace
 from motherlode.recipe import GenerateOptions
 from motherlode.tokenizer import Tokenizer
 from motherlode.training.run import Run
@@ -77,7 +77,7 @@ def test_what_is_played_is_what_is_generated(run: Run) -> None:
     asked = made_with.asked(["the lode", "label=Bag", "label=Coat"])
     at_once = list(made_with.compositions(asked, made_with.parts(asked, range(3), 7)))
     for number in range(3):
-        pieces = [heard for heard in play(made_with, asked, 3, 7) if heard.number == number]
+        pieces = [heard for heard in Player.open(made_with).play(asked, 3, 7) if heard.number == number]
         assert {heard.rate for heard in pieces} == {1000}
         assert [heard.finished is None for heard in pieces] == [True] * (len(pieces) - 1) + [False]
         finished = pieces[-1].finished
@@ -91,10 +91,18 @@ def test_what_is_played_is_what_is_generated(run: Run) -> None:
         assert finished.facts["seconds"] == expected.shape[1] / 1000
 
 
+def test_opening_loads_what_the_first_request_needs(run: Run) -> None:
+    made_with = composer(run, GenerateOptions(task="say"))
+    assert "decoders" not in vars(made_with.author)
+    player = Player.open(made_with)
+    assert "decoders" in vars(made_with.author)
+    assert (player.name, player.reach) == ("speech", Reach(1, 1))
+
+
 def test_only_sound_is_streamed(run: Run) -> None:
     made_with = composer(run, GenerateOptions(task="draw"))
     with pytest.raises(RecipeError, match="only sound is streamed"):
-        list(play(made_with, made_with.asked("label=Bag"), 1, 0))
+        Player.open(made_with)
 
 
 def test_the_pace_is_what_a_player_sees() -> None:

@@ -141,7 +141,7 @@ def _played(made_with: Composer, asked: Sequence[Asked], num: int, seed: int) ->
     import torch
 
     from motherlode.errors import RecipeError
-    from motherlode.generation.playing import WavWriter, play
+    from motherlode.generation.playing import Player, WavWriter
 
     if sys.stdout.isatty():
         raise RecipeError(
@@ -153,7 +153,7 @@ def _played(made_with: Composer, asked: Sequence[Asked], num: int, seed: int) ->
     torch.set_num_threads(1)
     writer = WavWriter(sys.stdout.buffer)
     try:
-        for heard in play(made_with, asked, num, seed):
+        for heard in Player.open(made_with).play(asked, num, seed):
             if heard.finished is None:
                 writer.write(heard.samples, heard.rate)
                 continue
