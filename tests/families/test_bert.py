@@ -185,6 +185,12 @@ def test_masked_nats_are_those_of_the_whole_head() -> None:
     assert (hits[hidden] == (logits.argmax(2) == tokens)[hidden]).all()
     assert not nats[~hidden].any()
     assert not hits[~hidden].any()
+    within = torch.stack([tokens - 2, tokens + 3], 2).clamp(0, SPACE.vocabulary)
+    nats, hits = family.masked_nats(inputs, tokens, within)
+    ids = torch.arange(logits.shape[2])
+    some = logits.masked_fill((ids < within[..., :1]) | (ids >= within[..., 1:]), -torch.inf)
+    torch.testing.assert_close(nats[hidden], nn.functional.cross_entropy(some.mT, tokens, reduction="none")[hidden])
+    assert (hits[hidden] == (some.argmax(2) == tokens)[hidden]).all()
 
 
 def test_a_look_tells_losses_accuracy_and_when_the_data_is_learnt_by_heart(rate: float | str) -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from motherlode.errors import MeasureError
 from motherlode.fields import Field, Layout, Task
-from motherlode.measures.fields import score_fields
+from motherlode.measures.fields import bound_fields, score_fields
 
-TEXT, BOS, PAD, END = 40, 0, 1, 5
+TEXT, BOS, PAD, MASK, END = 40, 0, 1, 2, 5
 TASK = Task("all", ("label",), ("caption", "image", "sound", "label2"))
 
 
@@ -95,3 +96,90 @@ def test_it_does_not_matter_what_shares_a_batch(monkeypatch: pytest.MonkeyPatch)
     for name in TASK.make:
         assert together[name].nats_N == pytest.approx(alone[name].nats_N)
         assert (together[name].hits_N == alone[name].hits_N).all()
+
+
+def flat_nats(inputs_BT: Tensor, targets_BT: Tensor, within_BT2: Tensor) -> tuple[Tensor, Tensor]:
+    """Everything that may stand at a place is as likely."""
+    return (within_BT2[..., 1] - within_BT2[..., 0]).double().log(), targets_BT == within_BT2[..., 0]
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_the_bound_of_a_masked_model_that_knows_nothing_is_exact_in_every_draw(draws: int) -> None:
+    found = bound_fields(flat_nats, documents(), layout(), TASK, pad=PAD, mask=MASK, draws=draws)
+    assert set(found) == set(TASK.make)
+    assert found["image"].nats_N == pytest.approx(np.full(20, 4 * math.log(16)))
+    assert found["image"].tokens_N.tolist() == [4] * 20
+    assert found["label2"].nats_N == pytest.approx(np.full(20, math.log(5)))
+    # It is told how long what has no fixed size is: no ends.
+    assert found["caption"].nats_N == pytest.approx(np.array([1 + row % 5 for row in range(20)]) * math.log(TEXT))
+    assert found["sound"].tokens_N.tolist() == [2 * (2 + row % 3) for row in range(20)]
+    first = layout().field("label2").first
+    right = [document[-2] == first for document in documents()]
+    assert found["label2"].hits_N.tolist() == right
+    assert 0 < sum(right) < 20
+
+
+def test_places_with_more_to_choose_from_count_for_more() -> None:
+    """Eight codes and four in turn: exact on average only, as which of them are hidden is chance."""
+    drawn = [
+        bound_fields(flat_nats, documents(3), layout(), TASK, pad=PAD, mask=MASK, seed=seed)["sound"].nats_N
+        for seed in range(60)
+    ]
+    places, error = np.array([2, 3, 4]), np.std(drawn, 0, ddof=1) / math.sqrt(60)
+    assert (np.abs(np.mean(drawn, 0) - places * (math.log(8) + math.log(4))) < 4 * error).all()
+
+
+def urn_nats(inputs_BT: Tensor, targets_BT: Tensor, within_BT2: Tensor) -> tuple[Tensor, Tensor]:
+    """Pólya's urn among the ids that a place may take: p = (1 + how often it is seen) / (their number + all seen)."""
+    nats_BT = torch.zeros(inputs_BT.shape, dtype=torch.float64)
+    for row, place in (inputs_BT == MASK).nonzero().tolist():
+        first, behind = within_BT2[row, place].tolist()
+        seen = inputs_BT[row][(inputs_BT[row] >= first) & (inputs_BT[row] < behind)]
+        like = int((seen == targets_BT[row, place]).sum())
+        nats_BT[row, place] = -math.log((1 + like) / (behind - first + len(seen)))
+    return nats_BT, torch.zeros_like(nats_BT, dtype=torch.bool)
+
+
+def test_the_bound_is_the_surprise_where_conditionals_are_exact() -> None:
+    """In an urn every order of revealing gives the same −ln p, so the mean over draws is it."""
+    some, image = documents(6), layout().field("image")
+    exact = np.zeros(6)
+    for row, document in enumerate(some):
+        codes = document[(document >= image.first) & (document < image.first + 16)]
+        for place, code in enumerate(codes):
+            exact[row] -= math.log((1 + (codes[:place] == code).sum()) / (16 + place))
+    drawn = np.array(
+        [
+            bound_fields(urn_nats, some, layout(), TASK, pad=PAD, mask=MASK, draws=2, seed=seed)["image"].nats_N
+            for seed in range(100)
+        ]
+    )
+    assert drawn.std(0).min() > 0
+    assert (np.abs(drawn.mean(0) - exact) < 4 * drawn.std(0, ddof=1) / math.sqrt(len(drawn))).all()
+
+
+def test_what_is_made_behind_a_field_is_hidden_and_what_is_given_is_not() -> None:
+    rows: list[Tensor] = []
+
+    def watching(inputs_BT: Tensor, targets_BT: Tensor, within_BT2: Tensor) -> tuple[Tensor, Tensor]:
+        rows.extend(inputs_BT)
+        return flat_nats(inputs_BT, targets_BT, within_BT2)
+
+    (document,) = some = documents(1)
+    bound_fields(watching, some, layout(), TASK, pad=PAD, mask=MASK, draws=2)
+    ends = np.flatnonzero(document == END)
+    assert len(rows) == 1 + 2 + 2 + 1  # a caption of one token, a label, and two looks at each of the others
+    for row in rows:
+        masked = np.flatnonzero(row.numpy() == MASK)
+        field = int(np.searchsorted(ends, masked[0]))
+        assert field > 0, "the label is given"
+        behind = [
+            place for place in range(ends[field] + 2, len(document)) if place not in ends and place - 1 not in ends
+        ]
+        assert set(behind) <= set(masked)
+        assert (row.numpy()[: masked[0]] == document[: masked[0]]).all()
+
+
+def test_a_model_that_fills_no_masks_has_no_bound() -> None:
+    with pytest.raises(MeasureError, match="fills in none"):
+        bound_fields(lambda *_: None, documents(), layout(), TASK, pad=PAD, mask=MASK)

@@ -337,8 +337,18 @@ def test_every_task_is_measured_on_held_out_rows(run_path: Path, sets: Path, tmp
     assert all(change.change.method.startswith("paired") for change in changes)
 
 
-def test_a_masked_model_has_no_such_measures(sets: Path, tmp_path: Path) -> None:
-    model = {"family": "bert", "width": 32, "depth": 2, "heads": 2}
-    run = train(recipe(sets, tmp_path, model=model))
-    with pytest.raises(MotherlodeError, match="left to right"):
-        evaluate(run, out=tmp_path / "report")
+def test_a_masked_model_has_bounds_on_them(run_path: Path, sets: Path, tmp_path: Path) -> None:
+    model = {"family": "bert", "width": 32, "depth": 2, "heads": 2, "mask_rate": "uniform"}
+    report = evaluate(train(recipe(sets, tmp_path, model=model)), out=tmp_path / "report")
+    names = {"task:draw:image:nats_per_token_bound", "task:draw:image:bits_per_sample_bound"}
+    # Of a single token it is no bound, but the surprise itself.
+    names |= {f"task:name:label:{metric}" for metric in ("nats_per_token", "bits_per_sample", "accuracy")}
+    assert set(report) == names
+    nats = report["task:draw:image:nats_per_token_bound"]
+    assert nats.low < nats.value < math.log(8) + 0.2
+    assert report["task:draw:image:bits_per_sample_bound"].value == pytest.approx(nats.value * 16 / math.log(2))
+    exact = evaluate(run_path, measures=("nats_per_token",), out=tmp_path / "exact")
+    changes = report.compare(exact)
+    compared = {(change.before.name, change.after.name) for change in changes}
+    assert ("task:draw:image:nats_per_token", "task:draw:image:nats_per_token_bound") in compared
+    assert all(change.change.method.startswith("paired") for change in changes)

@@ -215,7 +215,9 @@ class Family(nn.Module, ABC):
         """
         return None
 
-    def masked_nats(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor] | None:
+    def masked_nats(
+        self, inputs: Tensor, targets: Tensor, within_BT2: Tensor | None = None
+    ) -> tuple[Tensor, Tensor] | None:
         """−log p of the targets where the inputs are the mask token, in nats, and whether each is the likeliest token.
 
         None where a family fills in no masks.
@@ -223,6 +225,7 @@ class Family(nn.Module, ABC):
         Args:
             inputs: int64 (B, T), T at most the window; documents begin with `bos` and do not see each other.
             targets: int64 (B, T), what stood there.
+            within_BT2: int64, the first id that each place may take, and the one behind the last; None for any.
 
         Returns:
             float32 and bool (B, T); where nothing is masked, they mean nothing. Without gradients.

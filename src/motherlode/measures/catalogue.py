@@ -531,6 +531,18 @@ FIELD_METRICS = {
     ),
 }
 """Of a field that a task makes."""
+BOUND, BOUND_AT_LENGTH = "_bound", "_bound_at_length"
+for _name in ("nats_per_token", "bits_per_sample"):
+    _exact = FIELD_METRICS[_name]
+    _most = "At most so much, of a model that fills in masks: a lower bound is better for certain, a higher one not."
+    FIELD_METRICS[_name + BOUND] = replace(
+        _exact, title=f"{_exact.title}, bound", meaning=f"{_exact.meaning} {_most}", bounds=_name
+    )
+    FIELD_METRICS[_name + BOUND_AT_LENGTH] = replace(
+        _exact,
+        title=f"{_exact.title}, bound at a known length",
+        meaning=f"{_exact.meaning} {_most} It is told how long the field is, so the number compares with its like.",
+    )
 _PLACE = ":"
 
 
@@ -553,7 +565,8 @@ def definition(name: str) -> Definition:
     if name.startswith(FIELD + _PLACE):
         task, field, metric = name.split(_PLACE)[1:]
         general = FIELD_METRICS[metric]
-        return replace(general, title=f"{task} → {field}: {general.title}")
+        bounds = field_name(task, field, general.bounds) if general.bounds else ""
+        return replace(general, title=f"{task} → {field}: {general.title}", bounds=bounds)
     if not name.startswith(HARNESS + _PLACE):
         return CATALOGUE[name]
     task, metric = name.split(_PLACE)[1:]

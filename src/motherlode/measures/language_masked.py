@@ -116,10 +116,7 @@ def bound_nats(
             rng = numpy_generator(seed, "diffusion bound", number)
             for start, end, first in spans(len(tokens), window, stride):
                 places = np.arange(first - start, end - start)
-                for level in (np.arange(draws) + rng.random(draws)) / draws:
-                    count = min(len(places), int(level * len(places)) + 1)
-                    chosen = rng.permutation(places)[:count]
-                    weight = len(places) / count / draws
+                for chosen, weight in hidden(places, draws, rng):
                     yield _masked(owner, tokens[start:end], chosen, mask, first - start, weight)
             if progress:
                 progress((owner + 1) / len(numbers_N))
@@ -131,6 +128,16 @@ def bound_nats(
         scored = True
     check_finite(nats_N)
     return nats_N if scored else None
+
+
+def hidden(
+    places_L: NDArray[np.int64], draws: int, rng: np.random.Generator
+) -> Iterator[tuple[NDArray[np.int64], float]]:
+    """Which of L places to hide in each of `draws` looks, and what their nats count: L / l / draws, l stratified."""
+    num = len(places_L)
+    for level in (np.arange(draws) + rng.random(draws)) / draws:
+        count = min(num, int(level * num) + 1)
+        yield rng.permutation(places_L)[:count], num / count / draws
 
 
 def _masked(

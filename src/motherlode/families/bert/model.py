@@ -165,12 +165,13 @@ class Bert(Family):
         return self._guess(batch.samples, rng)[0]
 
     @torch.no_grad()
-    def masked_nats(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def masked_nats(self, inputs: Tensor, targets: Tensor, within_BT2: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """−log p(targets | inputs) where the inputs are the mask token, and whether each target is the likeliest token.
 
         Args:
             inputs: int64 (B, T); documents begin with `bos` and do not see each other.
             targets: int64 (B, T), what stood there.
+            within_BT2: int64, the first id that each place may take, and the one behind the last; None for any.
 
         Returns:
             float32 and bool (B, T); 0 and False where nothing is hidden.
@@ -184,6 +185,8 @@ class Bert(Family):
             for part_K, part_KC in zip(torch.split(places_K, CHUNK_TOKENS), torch.split(hidden_KC, CHUNK_TOKENS)):
                 targets_K = targets.flatten()[part_K]
                 logits_KV = learner.logits(part_KC).float()
+                if within_BT2 is not None:
+                    logits_KV = _within(logits_KV, within_BT2.flatten(0, 1)[part_K])
                 nats_N[part_K] = nn.functional.cross_entropy(logits_KV, targets_K, reduction="none")
                 hits_N[part_K] = logits_KV.argmax(1) == targets_K
         return nats_N.view_as(inputs), hits_N.view_as(inputs)
@@ -269,10 +272,7 @@ class Bert(Family):
         return logits_BKV.index_fill(2, never, -torch.inf)
 
     def _predict_within(self, within_T2: Tensor, tokens_BT: Tensor, places_BK: Tensor) -> Tensor:
-        logits_BKV = self._predict(tokens_BT, places_BK)
-        ids_V = torch.arange(logits_BKV.shape[2], device=logits_BKV.device)
-        first_BK1, behind_BK1 = within_T2[places_BK].unsqueeze(2).unbind(3)
-        return logits_BKV.masked_fill((ids_V < first_BK1) | (ids_V >= behind_BK1), -torch.inf)
+        return _within(self._predict(tokens_BT, places_BK), within_T2[places_BK])
 
     def _checked(self, tokens_BT: Tensor) -> Tensor:
         """Tokens the network can read, on its device."""
@@ -325,3 +325,10 @@ class Bert(Family):
     def warnings(self, history: Sequence[Mapping[str, float]]) -> list[str]:
         """Whether the model has begun to learn its data by heart."""
         return warn_of_rise(history)
+
+
+def _within(logits_: Tensor, within_2: Tensor) -> Tensor:
+    """Logits (*places, V) of ids within `within_2` (*places, 2), first and behind the last; all others impossible."""
+    ids_V = torch.arange(logits_.shape[-1], device=logits_.device)
+    first_1, behind_1 = within_2.unsqueeze(-2).unbind(-1)
+    return logits_.masked_fill((ids_V < first_1) | (ids_V >= behind_1), -torch.inf)
