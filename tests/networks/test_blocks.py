@@ -13,6 +13,7 @@ from motherlode.networks.blocks import (
     evaluating,
     pad,
     plan_sizes,
+    plan_strides,
     seeded,
     truncated_normal,
 )
@@ -35,6 +36,22 @@ from motherlode.randomness import torch_generator
 def test_sizes_follow_the_rule(shape: tuple[int, ...], start: tuple[int, ...], num_stages: int) -> None:
     assert plan_sizes(shape) == (start, num_stages)
     assert all(cells * 2**num_stages >= side for cells, side in zip(start, shape[1:]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "start", "strides"),
+    [
+        ((1, 28, 28), (7, 7), [(2, 2)] * 2),
+        ((3, 16, 40), (4, 10), [(2, 2)] * 2),
+        ((1, 16, 16, 16), (4, 4, 4), [(2, 2, 2)] * 2),
+        ((1, 8, 32, 32), (4, 4, 4), [(1, 2, 2), (1, 2, 2), (2, 2, 2)]),
+        ((3, 16, 48, 100), (4, 6, 7), [(1, 1, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2)]),
+    ],
+)
+def test_each_side_of_a_clip_doubles_as_often_as_it_can(
+    shape: tuple[int, ...], start: tuple[int, ...], strides: list[tuple[int, ...]]
+) -> None:
+    assert plan_strides(shape) == (start, strides)
 
 
 def test_a_side_too_short_is_refused() -> None:

@@ -66,3 +66,10 @@ def test_other_dims_halve_and_double(dims: int) -> None:
     halved = Halve(dims, 3, 5)(samples)
     assert halved.shape == (2, 5, *[4] * dims)
     assert Double(dims, 5, 3)(halved).shape == samples.shape
+
+
+def test_a_side_of_a_clip_may_keep_its_length() -> None:
+    clips = torch.randn(2, 3, 4, 8, 8)
+    halved = Halve(3, 3, 5, stride=(1, 2, 2))(clips)
+    assert halved.shape == (2, 5, 4, 4, 4)
+    assert Double(3, 5, 3, stride=(1, 2, 2))(halved).shape == clips.shape

@@ -166,6 +166,24 @@ def plan_sizes(shape: Sequence[int], least: int = 4) -> tuple[tuple[int, ...], i
     return tuple(math.ceil(side / 2**num_stages) for side in sides), num_stages
 
 
+def plan_strides(shape: Sequence[int], least: int = 4) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """The coarsest grid of a convolutional network, and what each stage multiplies the sides by, coarsest first.
+
+    Signals and pictures follow `plan_sizes`. In three dimensions each side is doubled as often as it can be by itself,
+    for a clip has few frames beside its pixels: 8x32x32 → 4x4x4, then 1x2x2, 1x2x2, 2x2x2. A shorter side waits on the
+    coarse grids, where waiting is cheap.
+
+    Raises:
+        RecipeError: a side is shorter than twice `least`.
+    """
+    start, num_stages = plan_sizes(shape, least)
+    if len(start) < 3:
+        return start, [(2,) * len(start)] * num_stages
+    nums = [int(math.log2(side / least)) for side in shape[1:]]
+    start = tuple(math.ceil(side / 2**num) for side, num in zip(shape[1:], nums))
+    return start, [tuple(2 if left <= num else 1 for num in nums) for left in range(max(nums), 0, -1)]
+
+
 def crop(
     samples: Float[Tensor, "batch channels *wide"], sides: Sequence[int]
 ) -> Float[Tensor, "batch channels *space"]:

@@ -23,7 +23,7 @@ from motherlode.networks.blocks import (
     crop,
     num_dims,
     pad,
-    plan_sizes,
+    plan_strides,
     scale_weights,
 )
 from motherlode.networks.shapes import Float, Int
@@ -42,7 +42,7 @@ class DcganGenerator(nn.Module):
     """Noise (B, Z) and labels (B,) to samples (B, *shape) in [-1, 1].
 
     Args:
-        shape: (C, *space) with every side 8 or more; sides follow `plan_sizes`.
+        shape: (C, *space) with every side 8 or more; sides follow `plan_strides`.
         num_noise: Z.
         width: channels of the finest hidden grid; doubled at each coarser one, at most eightfold.
         num_labels: 0 without conditioning.
@@ -55,18 +55,18 @@ class DcganGenerator(nn.Module):
         super().__init__()
         dims = num_dims(shape)
         self.sides = tuple(shape[1:])
-        self.start, num_stages = plan_sizes(shape)
-        widths = _widths(width, num_stages)[::-1]
+        self.start, strides = plan_strides(shape)
+        widths = _widths(width, len(strides))[::-1]
         self.labelled = LabelledNoise(num_noise, num_labels)
         self.first = nn.Linear(self.labelled.num_out, widths[0] * math.prod(self.start), bias=False)
         layers: list[nn.Module] = [batch_norm(dims, widths[0]), nn.ReLU()]
-        for num_in, num_out in itertools.pairwise(widths):
+        for (num_in, num_out), stride in zip(itertools.pairwise(widths), strides):
             layers += [
-                Double(dims, num_in, num_out),
+                Double(dims, num_in, num_out, stride=stride),
                 batch_norm(dims, num_out),
                 nn.ReLU(),
             ]
-        layers += [Double(dims, widths[-1], shape[0]), nn.Tanh()]
+        layers += [Double(dims, widths[-1], shape[0], stride=strides[-1]), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         _initialise(self)
 
@@ -94,13 +94,13 @@ class DcganCritic(nn.Module):
     def __init__(self, shape: Sequence[int], *, width: int = 64, norm: Norm = "batch", num_labels: int = 0) -> None:
         super().__init__()
         dims = num_dims(shape)
-        start, num_stages = plan_sizes(shape)
-        self.sides = tuple(side * 2**num_stages for side in start)
-        widths = _widths(width, num_stages)
+        start, strides = plan_strides(shape)
+        self.sides = tuple(side * math.prod(steps) for side, steps in zip(start, zip(*strides)))
+        widths = _widths(width, len(strides))
         bias = norm == "none"
         layers: list[nn.Module] = []
-        for num_in, num_out in zip([shape[0], *widths], widths):
-            layers.append(Halve(dims, num_in, num_out, bias=bias))
+        for num_in, num_out, stride in zip([shape[0], *widths], widths, strides[::-1]):
+            layers.append(Halve(dims, num_in, num_out, bias=bias, stride=stride))
             if norm == "batch" and layers[1:]:
                 layers.append(batch_norm(dims, num_out))
             layers.append(nn.LeakyReLU(LEAKY_SLOPE))

@@ -1,5 +1,7 @@
 """The convolution that halves every side and the one that doubles it: kernel 4, stride 2, padding 1, in 1, 2 or 3 dims.
 
+In three a side may keep its length, with kernel 3 and stride 1 along it.
+
 They are each other's adjoint, and almost all of a DCGAN's time. Under bf16 autocast on CPU two cases are slow in
 torch's kernels and are written here as matrix products over the same numbers: the gradient of a kernel over a small
 grid, and doubling into one channel (a grey picture), which is also the gradient of halving one. Every path computes
@@ -10,7 +12,7 @@ convolution.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,34 +26,40 @@ _SMALL_GRID = 16
 
 
 class Halve(nn.Module):
-    """(B, num_in, *sides) to (B, num_out, *sides / 2)."""
+    """(B, num_in, *sides) to (B, num_out, *sides / stride); a stride of 1, in three dimensions, keeps a side."""
 
-    def __init__(self, dims: int, num_in: int, num_out: int, *, bias: bool = False) -> None:
+    def __init__(
+        self, dims: int, num_in: int, num_out: int, *, bias: bool = False, stride: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_out, num_in, *[4] * dims))
+        self.stride = tuple(stride or (2,) * dims)
+        self.weight = nn.Parameter(torch.empty(num_out, num_in, *(step + 2 for step in self.stride)))
         self.bias = nn.Parameter(torch.zeros(num_out)) if bias else None
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Halve every side."""
+        """Halve every side, or those whose stride is 2."""
         if not _written_here(samples):
-            return _HALVE[samples.ndim - 2](samples, self.weight, self.bias, stride=2, padding=1)
+            return _HALVE[samples.ndim - 2](samples, self.weight, self.bias, stride=self.stride, padding=1)
         return _with_bias(_halving, samples, self.weight, self.bias)
 
 
 class Double(nn.Module):
-    """(B, num_in, *sides) to (B, num_out, *2 sides)."""
+    """(B, num_in, *sides) to (B, num_out, *sides · stride); a stride of 1, in three dimensions, keeps a side."""
 
-    def __init__(self, dims: int, num_in: int, num_out: int, *, bias: bool = False) -> None:
+    def __init__(
+        self, dims: int, num_in: int, num_out: int, *, bias: bool = False, stride: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_in, num_out, *[4] * dims))
+        self.stride = tuple(stride or (2,) * dims)
+        self.weight = nn.Parameter(torch.empty(num_in, num_out, *(step + 2 for step in self.stride)))
         self.bias = nn.Parameter(torch.zeros(num_out)) if bias else None
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Double every side."""
+        """Double every side, or those whose stride is 2."""
         if not _written_here(samples):
-            return _DOUBLE[samples.ndim - 2](samples, self.weight, self.bias, stride=2, padding=1)
+            return _DOUBLE[samples.ndim - 2](samples, self.weight, self.bias, stride=self.stride, padding=1)
         return _with_bias(_doubling, samples, self.weight, self.bias)
 
 
