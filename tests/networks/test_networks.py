@@ -10,7 +10,17 @@ from motherlode.networks.mlp import MlpCritic, MlpGenerator
 from motherlode.networks.resnet import Residual, ResnetCritic, ResnetGenerator, double, halve
 
 PAIRS = [(MlpGenerator, MlpCritic), (DcganGenerator, DcganCritic), (ResnetGenerator, ResnetCritic)]
-SHAPES = [(1, 16, 16), (1, 28, 28), (3, 48, 32), (4, 36, 52), (2, 64), (1, 100), (1, 8, 8, 8), (2, 16, 8, 12), (1, 8, 32, 36)]
+SHAPES = [
+    (1, 16, 16),
+    (1, 28, 28),
+    (3, 48, 32),
+    (4, 36, 52),
+    (2, 64),
+    (1, 100),
+    (1, 8, 8, 8),
+    (2, 16, 8, 12),
+    (1, 8, 32, 36),
+]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=["mlp", "dcgan", "resnet"])
