@@ -1,12 +1,13 @@
-"""Which digit is said: a small network on mel spectra, trained on real clips, to score clips that a model made.
+"""Which word is said: a small network on mel spectra, trained on real clips, to score clips that a model made.
 
     python bench/recogniser.py train /data/spoken-digits /tmp/recogniser.pt
     python bench/recogniser.py codec /tmp/recogniser.pt /data/spoken-digits runs/speech-codec
     python bench/recogniser.py score /tmp/recogniser.pt generated/           (labels from samples.jsonl, or folders)
+    python bench/recogniser.py things /tmp/things.pt runs/things --num 600 --guidance 1 2
 
 It learns from the training voices, moved, noisy and at other speeds, and is tested on held-out voices; what it scores
 on real held-out clips is the ceiling beside which generated ones are to be seen. `recogniser(path)` gives other scripts
-a function from waveforms to digits.
+a function from waveforms to words.
 """
 
 from __future__ import annotations
@@ -173,19 +174,68 @@ def score(path: Path, folder: Path) -> None:
     report(str(folder), said, torch.tensor([labels.index(label) for _, label in named]))
 
 
+def things(path: Path, run: Path, num: int, guidance: float, seed: int) -> list[np.ndarray]:
+    """Held-out pictures, each asked for in a language: is the right thing said, and in that language?
+
+    Labels are "<language> <word>", words in one order in each language (`bench/make_voices.py`).
+    """
+    from make_voices import THINGS
+    from motherlode.generation.composer import composer
+    from motherlode.training.corpus import keys_of
+    from motherlode.training.run import Run
+
+    hear, _ = recogniser(path)
+    opened = Run.open(run)
+    made_with = composer(opened, opened.recipe.generate.model_copy(update={"guidance": guidance}))
+    split = opened.dataset.split("heldout")
+    shown = Dataset.open(opened.recipe.data.fields["picture"].path)
+    pictures = whole_samples(shown, "train", made_with.codec("picture").spec)
+    places = {key: row for row, key in enumerate(keys_of(shown, ["train"]).tolist())}
+    partners = [places.get(key, -1) for key in keys_of(opened.dataset, ["heldout"]).tolist()]
+    rows = [row for row in np.random.default_rng(0).permutation(len(partners)) if partners[row] >= 0][:num]
+    wanted = [opened.labels[int(split.column("label")[row])] for row in rows]
+    given = {
+        "caption": [word.split()[0] for word in wanted],
+        "picture": [np.asarray(pictures[partners[row]]) for row in rows],
+    }
+    asked = made_with.asked(given)
+    made = list(made_with.compositions(asked, made_with.parts(asked, range(len(rows)), seed)))
+    clips = [np.asarray(one.made["speech"]) for one in made]
+    heard = hear([np.asarray(clip, np.float32) / 32768 for clip in clips])
+    names = {
+        f"{one} {word}": (one, place) for one, all_ in THINGS.items() for place, word in enumerate(all_.split(","))
+    }
+    meant, said = np.array([names[word] for word in wanted]), np.array([names[word] for word in heard])
+    report(f"guidance {guidance:g}, right thing in the right language", *_flags((meant == said).all(1)))
+    report("  right language", *_flags(meant[:, 0] == said[:, 0]))
+    report("  right thing, in whatever language", *_flags(meant[:, 1] == said[:, 1]))
+    report("  what it means to say", *_flags(np.array([one.made["label"] for one in made]) == np.array(wanted)))
+    report("  says what it means", *_flags(np.array([one.made["label"] for one in made]) == np.array(heard)))
+    return clips
+
+
+def _flags(right: np.ndarray) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(right), torch.ones(len(right), dtype=torch.bool)
+
+
 def main() -> None:
     """Train, or score."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "codec", "score"))
+    parser.add_argument("what", choices=("train", "codec", "score", "things"))
     parser.add_argument("paths", type=Path, nargs="+")
     parser.add_argument("--passes", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--num", type=int, default=600)
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0])
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if asked.what == "train":
         train(Dataset.open(asked.paths[0]), asked.paths[1], asked.passes, asked.seed)
     elif asked.what == "codec":
         codec(asked.paths[0], Dataset.open(asked.paths[1]), asked.paths[2])
+    elif asked.what == "things":
+        for guidance in asked.guidance:
+            things(asked.paths[0], asked.paths[1], asked.num, guidance, asked.seed)
     else:
         score(asked.paths[0], asked.paths[1])
 
