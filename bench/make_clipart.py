@@ -3,10 +3,15 @@
     python bench/make_clipart.py PNG_FOLDER SVG_FOLDER OUT.parquet [--side 64]
 
 An SVG's RDF names title, keywords and licence; the picture is the PNG of the same name, on white, at `--side` pixels.
-Only what its author has put into the public domain is taken. A caption is the title, and the keywords that say more.
+Only what its author has put into the public domain is taken. Each drawing is three rows, so that it can be asked for in
+three ways: by its title and the keywords that say more, mirrored and by its title, and by one of its words. They lie
+in a folder of their own, so that `heldout_by: folder`, with `exact_duplicates: report`, `near_duplicates: report` and
+`outliers: off`, keeps the three on one side of the split, and what looks alike with them.
+
 Titles that name a file, a number or a drawing program are junk, and so are those of more than four drawings, which
-name a collection: the words of the file's name stand in for them. A drawing without any word is left out. Counts of
-each case are printed.
+name a collection: the words of the file's name stand in for them. Collections of more than two hundred (variations of
+one star, sets of icons) are left out, for they would be a third of everything, and so is a drawing without any word.
+Counts of each case are printed.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,12 +37,14 @@ _JUNK = (
     "unsorted clip art clipart openclipart image svg untitled drawing inkscape adobe illustrator vector new document"
     " title na png remix the of and with hash color colour outline silhouette contour icon by externalsource public"
     " domain architetto francesco rollandin archite jon phillips nicu buculei gramastar ftv grama gerald"
+    " for left right leftwards rightwards facing member united nations"
 )
 JUNK_WORDS = frozenset(_JUNK.split())
-"""Keywords and words of titles that say nothing about what is seen."""
+"""Words that say nothing about what is seen, and those that a mirrored copy would make untrue."""
 MOST_KEYWORDS = 3
 MOST_SHARED = 4
 """Drawings that a title may name before it is taken for that of a collection."""
+LARGEST_COLLECTION = 200
 
 
 def words_of(text: str) -> list[str]:
@@ -60,24 +68,56 @@ def described(svg: Path) -> tuple[str, list[str], str]:
     return title, keywords, licence
 
 
-def caption_of(title: str, keywords: list[str], stem: str, is_shared: bool, seen: Counter[str]) -> str:
-    """What a person would call the drawing; counts in `seen` where it comes from."""
+def named(
+    title: str, keywords: list[str], stem: str, is_shared: bool, seen: Counter[str]
+) -> tuple[list[str], list[str]]:
+    """Words of a drawing's name, and of its keywords; counts in `seen` where they come from."""
     is_file_name = bool(re.search(r"\.(svg|png|ai|eps)$|[\\/]|^\d+$|^(layer|path|g)\d*$", title.lower()))
     words = [] if is_file_name or is_shared else words_of(title)
     seen["titles of collections"] += is_shared
     seen["junk titles"] += bool(title) and not words and not is_shared
-    more = list(dict.fromkeys(word for keyword in keywords for word in words_of(keyword)))
+    more = [word for keyword in keywords for word in words_of(keyword)]
     seen["captions from titles"] += bool(words)
     if not words:
         words = words_of(stem.replace("_", " "))
         seen["captions from file names" if words else "captions from keywords" if more else "without a word"] += 1
-    return " ".join(dict.fromkeys([*words[:8], *more[:MOST_KEYWORDS]]))
+    return words, more
 
 
-def drawing_of(path: Path, side: int) -> bytes | None:
-    """The drawing as PNG on white, square, `side` pixels; None where nothing is seen."""
+def rows_for(picture: bytes, words: list[str], more: list[str], name: str, licence: str) -> Iterator[dict[str, Any]]:
+    """Three rows of a drawing: its title and keywords, its title beside a mirrored copy, one of its words alone.
+
+    Args:
+        picture: PNG.
+        words, more: of its title, and of its keywords; at least one in all.
+        name: of the drawing; a folder of this name holds its rows.
+        licence: of it.
+    """
+    title = list(dict.fromkeys(words[:8]))
+    further = [word for word in dict.fromkeys(more) if word not in title][:MOST_KEYWORDS]
+    every = [*title, *further]
+    mirrored = png_of(Image.open(io.BytesIO(picture)).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    word = every[crc32(name.encode()) % len(every)]
+    for row, content, text in (
+        ("all", picture, every),
+        ("mirrored", mirrored, title or further),
+        ("word", picture, [word]),
+    ):
+        path = f"{name}/{row}.png"
+        yield {"image": {"bytes": content, "path": path}, "caption": " ".join(text), "licence": licence}
+
+
+def png_of(image: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def drawing_of(source: Path | bytes, side: int) -> bytes | None:
+    """The drawing in a file as PNG on white, square, `side` pixels; None where nothing is seen."""
     try:
-        image = Image.open(path).convert("RGBA")
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source).convert("RGBA")
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
     box = image.getchannel("A").getbbox()
@@ -87,13 +127,11 @@ def drawing_of(path: Path, side: int) -> bytes | None:
     whole = max(image.size)
     square = Image.new("RGBA", (whole, whole), "white")
     square.alpha_composite(image, ((whole - image.width) // 2, (whole - image.height) // 2))
-    file = io.BytesIO()
-    square.convert("RGB").resize((side, side), Image.Resampling.LANCZOS).save(file, "PNG")
-    return file.getvalue()
+    return png_of(square.convert("RGB").resize((side, side), Image.Resampling.LANCZOS))
 
 
 def rows_of(pngs: Path, svgs: Path, side: int, seen: Counter[str]) -> Iterator[dict[str, Any]]:
-    """A row a drawing in the public domain."""
+    """The rows of every drawing in the public domain."""
     told = {svg: described(svg) for svg in sorted(svgs.rglob("*.svg"))}
     titles = Counter(title for title, _, _ in told.values())
     for svg, (title, keywords, licence) in told.items():
@@ -101,15 +139,29 @@ def rows_of(pngs: Path, svgs: Path, side: int, seen: Counter[str]) -> Iterator[d
         if FREE not in licence.lower():
             seen["not known to be in the public domain"] += 1
             continue
+        if titles[title] > LARGEST_COLLECTION:
+            seen["of large collections"] += 1
+            continue
         png = (pngs / svg.relative_to(svgs)).with_suffix(".png")
         picture = drawing_of(png, side)
         if picture is None:
             seen["without a picture"] += 1
             continue
-        caption = caption_of(title, keywords, svg.stem, titles[title] > MOST_SHARED, seen)
-        if caption:
-            name = str(svg.relative_to(svgs).with_suffix(".png"))
-            yield {"image": {"bytes": picture, "path": name}, "caption": caption, "licence": "public domain"}
+        words, more = named(title, keywords, svg.stem, titles[title] > MOST_SHARED, seen)
+        if words or more:
+            name = "-".join(svg.relative_to(svgs).with_suffix("").parts)
+            yield from rows_for(picture, words, more, name, "public domain")
+
+
+def write(rows: list[dict[str, Any]], out: Path, seen: Counter[str]) -> None:
+    """Write the table; print counts."""
+    media = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    texts = [(name, pa.string()) for name in ("caption", "licence")]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema([("image", media), *texts])), out)
+    print(f"{len(rows):,} rows in {out}")
+    for reason, count in seen.most_common():
+        print(f"  {reason}: {count:,}")
 
 
 def main() -> None:
@@ -121,13 +173,7 @@ def main() -> None:
     asked = parser.parse_args()
     seen: Counter[str] = Counter()
     rows = list(rows_of(asked.pngs, asked.svgs, asked.side, seen))
-    media = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    schema = pa.schema([("image", media), ("caption", pa.string()), ("licence", pa.string())])
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema), asked.out)
-    print(f"{len(rows):,} drawings in {asked.out}")
-    for reason, count in seen.most_common():
-        print(f"  {reason}: {count:,}")
+    write(rows, asked.out, seen)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def measure_run(run: Run, asked: Asked, progress: Progress | None) -> Found:
 def _score(
     family: Family,
     variant: str,
-    documents: list[NDArray[np.int64]],
+    documents: list[NDArray[np.int32]],
     corpus: Corpus,
     task: Task,
     device: str,
