@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from motherlode.cli import progress
 from motherlode.cli.prepare import folder_name
 from motherlode.data.dataset import Dataset
 
+from ..data.conftest import write_folder  # noqa: TID252
 from .conftest import FIXTURE, Lode, assert_one_clear_error
 
 
@@ -38,6 +40,21 @@ def test_prepare_shows_what_each_step_let_through(lode: Lode, here: Path) -> Non
         assert reason in result.stdout.replace("\n", " ")
     assert "lode init datasets/fashion-500" in result.stdout
     assert len(dataset.split("heldout")) > 0.1 * len(dataset)
+
+
+def test_what_was_passed_over_is_said_as_is_the_end_of_each_stage(
+    lode: Lode, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_WORTH_SEC", 0.0)
+    write_folder(here / "mixed", {"": 12})
+    for number, ending in enumerate(("docx", "zip", "xyz")):
+        (here / "mixed" / f"{number}.{ending}").write_bytes(b"x")
+    for words in ([], ["--dry-run"]):
+        result = lode("prepare", "mixed", "--workers", "1", *words)
+        assert result.exit_code == 0, result.output
+        assert "passed over: 1 .docx, 1 .xyz, 1 .zip" in result.stdout
+        assert "0 of 1" not in result.stderr
+        assert "near duplicates  in " in result.stderr
 
 
 def test_flags_win_over_the_file_of_options(lode: Lode, here: Path) -> None:

@@ -1,6 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from motherlode.data.dataset import Dataset
+from motherlode.data.prepare import prepare
+
+from .conftest import write_folder
+
+
+def test_too_few_rows_tell_nothing(tmp_path: Path) -> None:
+    dataset = prepare(write_folder(tmp_path / "raw", {"": 19}), out=tmp_path / "d", workers=1)
+    assert dataset.facts["findings"]["planted"] == {}
+    for name in ("card.html", "card.md"):
+        assert "Too few rows to tell" in (dataset.path / name).read_text()
 
 
 def test_planted_copies_are_searched_for_and_left_out(prepared: Dataset) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,6 +130,36 @@ def test_exact_duplicates_and_contradicting_labels(tmp_path: Path) -> None:
         assert row["duplicate_of"] == by_path[original]["id"]
     assert by_path["a/0004.png"]["label_suspect"]
     assert not by_path["a/0003.png"]["label_suspect"]
+
+
+def test_two_labels_that_hold_the_same_pictures_are_named_and_no_label_is_suspected(tmp_path: Path) -> None:
+    raw = write_folder(tmp_path / "raw", {"cats": 40, "dogs": 40})
+    shutil.copytree(raw / "cats", raw / "kittens")
+    (raw / "dogs" / "copy.png").write_bytes((raw / "cats" / "0004.png").read_bytes())
+    dataset = prepare(raw, out=tmp_path / "d", label_errors="off", workers=1)
+    (warning,) = [text for text in dataset.facts["warnings"] if "hold the same rows" in text]
+    assert "cats and kittens" in warning
+    assert "40 of the 40" in warning
+    assert [row["image"]["path"] for row in dataset if row["label_suspect"]] == ["cats/0004.png"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"": 1}, "there is one row"),
+        ({f"l{number}": 2 for number in range(12)}, "12 labels are small, and hold out one row each"),
+        ({"a": 40, **{f"l{number}": 1 for number in range(60)}}, "60 labels are small"),
+        ({"a": 40, "b": 30}, None),
+        ({f"l{number}": 1 for number in range(40)}, None),
+    ],
+)
+def test_a_split_that_is_not_what_was_asked_says_why(tmp_path: Path, labels: dict[str, int], said: str | None) -> None:
+    raw = write_folder(tmp_path / "raw", labels)
+    dataset = prepare(raw, out=tmp_path / "d", label_errors="off", outliers="off", near_duplicates="off", workers=1)
+    assert len(dataset.split("train")) >= len(dataset) / 2
+    warnings = dataset.facts["warnings"]
+    assert [said in text for text in warnings] == [True] if said is not None else not warnings
+    assert said is None or said in (tmp_path / "d" / "card.md").read_text()
 
 
 def test_look_alikes_lie_on_one_side(tmp_path: Path) -> None:

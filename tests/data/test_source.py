@@ -77,6 +77,28 @@ def test_captions_lie_beside_files_and_the_rest_is_counted(tmp_path: Path) -> No
     assert planned.ignored == {".db": 1, ".txt": 1}
 
 
+def test_a_folder_linked_a_second_time_and_files_beside_shards_are_counted(tmp_path: Path) -> None:
+    images(tmp_path, "all/a/a.png", "tars/note.docx", "tars/lone.png")
+    (tmp_path / "all" / "b").symlink_to(tmp_path / "all" / "a")
+    for number in range(2):
+        (tmp_path / "tars" / f"{number}.tar").write_bytes(b"")
+    planned = plan(tmp_path / "all", IMAGE.suffixes)
+    assert [item[0] for partition in planned.partitions for item in partition.items] == ["a/a.png"]
+    assert planned.ignored == {sources.LINKED_TWICE: 1}
+    shards = plan(tmp_path / "tars", IMAGE.suffixes)
+    assert len(list(shards.partitions)) == 2
+    assert shards.ignored == {".docx": 1, ".png": 1}
+
+
+def test_what_was_passed_over_is_told_in_few_words() -> None:
+    assert sources.passed_over({}) == ""
+    assert sources.passed_over({".zip": 1, ".docx": 3000, "": 2, sources.LINKED_TWICE: 1}) == (
+        f"3,000 .docx, 2 without an ending, 1 .zip, {sources.LINKED_TWICE}: 1"
+    )
+    many = {f".{letter}": number for number, letter in enumerate("abcdefghij", start=1)}
+    assert sources.passed_over(many, most=2) == "10 .j, 9 .i, 36 of 8 other endings"
+
+
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
 def test_tables_of_paths(tmp_path: Path, ending: str) -> None:
     images(tmp_path, "pics/a.png", "pics/b.png")

@@ -44,6 +44,21 @@ def test_hashes_are_uniform() -> None:
     assert ((counts - 1000) ** 2 / 1000).sum() < 43.8  # chi-square with 19 degrees of freedom, p = 0.001
 
 
+def test_a_label_of_one_row_is_trained_on() -> None:
+    labels = np.concatenate([np.zeros(40, np.int32), np.arange(1, 31, dtype=np.int32)])
+    held = hold_out(ids(70), labels, 0.1, seed=0)
+    assert 3 <= held[:40].sum() <= 5
+    assert not held[40:].any()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_has_one_row_for_each_label_is_split_as_if_it_had_none(seed: int) -> None:
+    held = hold_out(ids(200, seed), np.arange(200, dtype=np.int32), 0.1, seed)
+    assert 16 <= held.sum() <= 24
+    assert not hold_out(ids(1, seed), np.full(1, -1, np.int32), 0.5, seed).any()
+    assert not len(hold_out(ids(0), np.zeros(0, np.int32), 0.5, seed))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 80), st.floats(0, 0.99), st.integers(1, 5), st.integers(0, 99))
 def test_no_label_is_ever_taken_whole(count: int, share: float, num_labels: int, seed: int) -> None:

@@ -85,6 +85,8 @@ def test_a_run_is_a_folder_with_everything_in_it(tmp_path: Path) -> None:
     assert facts["warnings"] == ["seen 2 looks"]
     assert listener.updates[-1].step == 12
     assert listener.updates[-1].seconds_left == 0
+    first = listener.updates[0]
+    assert (first.step, first.seconds_left > 1e-4, 0 < first.samples_per_sec < 1e6) == (1, True, True)
     assert listener.updates[-1].scalars["critic/loss"] > 0
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 
 __all__ = [
     "count",
+    "counted",
     "done",
     "duration",
     "errors",
@@ -92,6 +93,11 @@ def working(what: str) -> Iterator[None]:
 def count(number: float) -> str:
     """12345 → "12,345"."""
     return f"{number:,.0f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 row", "12,345 rows"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def size(num_bytes: float) -> str:

@@ -40,6 +40,7 @@ def command(
     """Turn raw files into a dataset: read, clean, deduplicate, split, card."""
     from motherlode.cli import console
     from motherlode.data import prepare as data_prepare
+    from motherlode.data.source import passed_over
 
     given: dict[str, Any] = _read(options)
     flags = {
@@ -63,6 +64,8 @@ def command(
     with Stages() as stages:
         dataset = data_prepare.run(parsed, stages)
     yields(dataset.facts["steps"])
+    if dataset.facts["ignored"]:
+        console.results.print(f"passed over: {passed_over(dataset.facts['ignored'])}", markup=False, soft_wrap=True)
     for warning in dataset.facts["warnings"]:
         console.warn(warning)
     train, heldout_rows = (console.count(len(dataset.split(name))) for name in ("train", "heldout"))
@@ -139,7 +142,9 @@ class Stages:
 
 def _note(counts: Mapping[str, int], rate: float) -> str:
     """Rows so far, how fast they come (where they do), and the commonest reasons for dropping some."""
-    rows = f"{counts['rows']:,} rows" if counts.get("rows") else ""
+    from motherlode.cli import console
+
+    rows = console.counted(counts["rows"], "row") if counts.get("rows") else ""
     rows += f" ({rate:,.0f}/s)" if rate > 0 else ""
     reasons = sorted(((name, number) for name, number in counts.items() if name != "rows"), key=lambda item: -item[1])
     shown = ", ".join(f"{number:,} {name}" for name, number in reasons[:_MOST_REASONS])

@@ -92,7 +92,9 @@ class Bar:
     def _log(self, final: bool = False) -> None:
         spent = monotonic() - self._start
         whole = f" of {count(self._total)}" if self._total else ""
-        parts = [f"{self._what}: {count(self._done)}{whole} {self._unit}".rstrip(), self._rate()]
+        # What is done in one piece has no count worth saying.
+        so_far = "" if self._total == 1 else f"{count(self._done)}{whole} {self._unit}".rstrip()
+        parts = [f"{self._what}: {so_far}".rstrip(": "), self._rate()]
         if final:
             parts.append(f"in {duration(spent)}")
         elif self._total and self._done:

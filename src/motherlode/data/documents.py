@@ -60,7 +60,7 @@ def plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignored
     refuse_prepared(place)
     if options.kind not in ("auto", *KINDS):
         raise SourceError("text must come from a kind of source that can hold it", options.kind, ", ".join(KINDS))
-    endings = Counter((kind_of(entry, suffixes, place), entry.suffix) for entry in place.entries())
+    endings = Counter((kind_of(entry, suffixes, place), entry.suffix) for entry in place.entries(ignored))
     found = {kind for kind, _ in endings}
     kinds = [kind for kind in KINDS if kind == options.kind or (options.kind == "auto" and kind in found)]
     if not kinds:

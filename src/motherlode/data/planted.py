@@ -23,12 +23,14 @@ AMONG = 10_000
 
 
 def estimate(rows: Rows, reader: Reader, modality: Modality, clean: Any) -> dict[str, Any]:
-    """Recall by kind of copy with 90 % intervals, and precision; as JSON values.
+    """Recall by kind of copy with 90 % intervals, and precision; as JSON values; empty for too few rows to tell.
 
     Rows are taken in the order of their content hash, which is as good as random and the same in every run.
     """
     kept = rows.alive[np.argsort(rows.ids_N[rows.alive], kind="stable")][:AMONG]
-    num_originals = min(len(kept), MOST_ORIGINALS, max(FEWEST_ORIGINALS, int(SHARE * len(rows.alive))))
+    if len(kept) < FEWEST_ORIGINALS:
+        return {}
+    num_originals = min(MOST_ORIGINALS, max(FEWEST_ORIGINALS, int(SHARE * len(rows.alive))))
     media = [reader.row(int(number))[0] for number in kept[:num_originals]]
     planted = [
         copies for part in on_all_cores(lambda p: [modality.plant(m) for m in media[p]], len(media)) for copies in part

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -292,13 +293,19 @@ class Work:
         rows.facts["notes"] = dict(sorted(sum((Counter(record.notes) for record in records), Counter()).items()))
         return rows
 
+    @contextmanager
+    def _stage(self, name: str, rows: Rows) -> Iterator[None]:
+        """Tell that something is done in one piece, before and after."""
+        self.progress(name, 0, 1, {"rows": len(rows.alive)})
+        yield
+        self.progress(name, 1, 1, {"rows": len(rows.alive)})
+
     def decide(self, rows: Rows) -> list[StepCount]:
         """Second pass: run the steps and keep the ledger."""
         steps = self._steps()
-        for number, step in enumerate(steps):
-            self.progress(step.name, number, len(steps), {"rows": len(rows.alive)})
-            step.run(rows)
-        self.progress("decided", len(steps), len(steps), {"rows": len(rows.alive)})
+        for step in steps:
+            with self._stage(step.name, rows):
+                step.run(rows)
         rows.splits_N[rows.reasons_N >= 0] = DROPPED
         listed = [(READ, "read the files"), (CLEAN, "decode, check and bring to the normal form")]
         counts = steps_of.ledger(rows, listed + [(step.name, step.does) for step in steps])
@@ -396,7 +403,7 @@ class Work:
             "augmented": sum(shard["rows"] for shard in copies),
             "augmented_left_out": left_out,
             "steps": [count.as_dict() for count in counts],
-            "warnings": [count.warning for count in counts if count.warning],
+            "warnings": [*(count.warning for count in counts if count.warning), *rows.warnings],
             "shards": shards,
             "sources": list(self.plan.sources),
             "ignored": self.plan.ignored,
@@ -441,11 +448,11 @@ class Work:
         steps_of.check_sum(facts["in"] + facts["augmented"], held["train"] + held["heldout"], held["dropped"])
         reader = Reader(rows.texts.folder, records)
         if self.options.near_duplicates != "off" and self.modality.search == "hamming":
-            self.progress("planted copies", 0, 1, {})
-            facts["findings"]["planted"] = estimate(rows, reader, self.modality, self.clean)
+            with self._stage("planted copies", rows):
+                facts["findings"]["planted"] = estimate(rows, reader, self.modality, self.clean)
         if self.modality.stored == "text":
-            self.progress("overlap of the splits", 0, 1, {})
-            facts["findings"]["overlap"] = overlap(rows, self.modality, self.options.decontaminate_tokens)
+            with self._stage("overlap of the splits", rows):
+                facts["findings"]["overlap"] = overlap(rows, self.modality, self.options.decontaminate_tokens)
         dataset = Dataset(built, facts, verified=names)
         self.progress("card", 0, 1, {})
         shutil.rmtree(built / FOLDER, ignore_errors=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from motherlode import registry
 from motherlode.data.options import PrepareOptions
 from motherlode.data.prepare import Plan, Work
-from motherlode.data.source import Partition, plan
+from motherlode.data.source import Partition, passed_over, plan
 from motherlode.data.step import Progress, Rows, StepCount, silent, wilson
 from motherlode.modality import Modality
 from motherlode.randomness import numpy_generator
@@ -78,8 +78,7 @@ class Preview:
             lines.append(f"  {count.name:<18}{count.num_in:>7,}{count.num_kept:>7,}  {shown:<36}{reasons}".rstrip())
         lines += [f"  warning: {text}" for text in self.warnings]
         if self.ignored:
-            most = sorted(self.ignored.items(), key=lambda item: -item[1])[:6]
-            lines.append("  passed over: " + ", ".join(f"{number:,} {ending}" for ending, number in most))
+            lines.append(f"  passed over: {passed_over(self.ignored)}")
         if any(item.is_bound for item in self.steps):
             lines += ["", "  Copies are found within the sample only: the whole source holds more of them."]
         return "\n".join(lines)
@@ -111,7 +110,7 @@ def preview(options: PrepareOptions, progress: Progress = silent) -> Preview:
     slices_N = np.repeat(np.arange(len(sizes)), sizes)
     exhaustive = bool(num_rows) and len(rows) >= num_rows
     steps = list(_yields(rows, counts, slices_N, options.seed, exhaustive))
-    return Preview(len(rows), num_rows, steps, [c.warning for c in counts if c.warning], ignored)
+    return Preview(len(rows), num_rows, steps, [*(c.warning for c in counts if c.warning), *rows.warnings], ignored)
 
 
 def _choose(options: PrepareOptions, modality: Modality) -> tuple[list[Partition], int, dict[str, int]]:

@@ -41,6 +41,7 @@ _SUFFIX_KINDS: dict[str, Kind] = {
     **{table + ending: "table" for table in (".csv", ".tsv", ".jsonl", ".ndjson") for ending in ("", *COMPRESSED)},
 }
 UNUSED_CAPTIONS = "captions without a file"
+LINKED_TWICE = "folders linked a second time"
 """Counted among what was passed over."""
 _SIDECARS = (".txt", ".json")
 _PREPARED = ("dataset.json", "croissant.json", "manifest.json")
@@ -127,8 +128,8 @@ class Place:
         """Whether files are reached through fsspec rather than the local disk."""
         return "://" in self.root
 
-    def entries(self) -> Iterator[Entry]:
-        """Every file of the place, sorted by path, folder by folder."""
+    def entries(self, ignored: Counter[str] | None = None) -> Iterator[Entry]:
+        """Every file of the place, sorted by path, folder by folder; what is not walked is counted in `ignored`."""
         if self.is_remote:
             listed: Iterable[Entry] = _walk_remote(self.root)
             wanted = set(self.only)
@@ -138,7 +139,7 @@ class Place:
                 status = os.stat(os.path.join(self.root, path))
                 yield Entry(path, status.st_size, str(status.st_mtime_ns))
         else:
-            yield from _walk_local(self.root)
+            yield from _walk_local(self.root, ignored)
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,26 @@ def plan(source: SourceLike, suffixes: frozenset[str], options: SourceOptions = 
     return Planned(
         _nonempty(chain.from_iterable(_plan(p, suffixes, options, ignored) for p in places), source), ignored
     )
+
+
+def passed_over(ignored: Mapping[str, int], most: int = 8) -> str:
+    """What was passed over, as a person would say it: "3 .docx, 1 .zip"; "" for nothing.
+
+    Args:
+        ignored: see `Planned`.
+        most: so many endings are named, the most frequent ones; the rest are counted.
+    """
+    ranked = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    parts = [_passed(ending, count) for ending, count in ranked[:most]]
+    if ranked[most:]:
+        parts.append(f"{sum(count for _, count in ranked[most:]):,} of {len(ranked) - most:,} other endings")
+    return ", ".join(parts)
+
+
+def _passed(ending: str, count: int) -> str:
+    if ending and not ending.startswith("."):
+        return f"{ending}: {count:,}"
+    return f"{count:,} {ending or 'without an ending'}"
 
 
 def resolve(source: SourceLike) -> list[Place]:
@@ -274,7 +295,16 @@ def _plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignore
         raise SourceError("`captions` names the captions of a folder of files", f"a source of kind {kind}", "leave it")
     if kind not in planners:
         raise SourceError("a kind of source must be one we know", kind, did_you_mean(kind, [*planners, "auto"]))
+    if kind not in ("folder", "table"):
+        ignored.update(entry.suffix for entry in place.entries(ignored) if not _serves(entry, kind, suffixes))
     return planners[kind]()
+
+
+def _serves(entry: Entry, kind: Kind, suffixes: frozenset[str]) -> bool:
+    """Whether a file is read in a source of this kind; of media beside Parquet and Arrow tables name which they use."""
+    if kind == "idx":
+        return _is_idx(entry.path.rsplit("/", 1)[-1])
+    return entry.kind == kind or (kind in ("parquet", "arrow") and entry.suffix in suffixes)
 
 
 def _plan_folder(
@@ -286,7 +316,7 @@ def _plan_folder(
     """
     from motherlode.data.captions import Captions
 
-    entries = _marked_sidecars(place.entries(), suffixes, ignored)
+    entries = _marked_sidecars(place.entries(ignored), suffixes, ignored)
     label_of = folder_labels(options.labels)
     captions = Captions.read(options.captions) if options.captions else Captions({})
 
@@ -372,7 +402,7 @@ def _by_folder(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield group
 
 
-def _walk_local(root: str) -> Iterator[Entry]:
+def _walk_local(root: str, ignored: Counter[str] | None = None) -> Iterator[Entry]:
     """Files below a local folder: a folder's own files first, then its sub-folders; each real folder once.
 
     Links are followed, for data sets are often folders of links; a loop of links is walked once. A dangling link is
@@ -385,6 +415,8 @@ def _walk_local(root: str) -> Iterator[Entry]:
         try:
             status = os.stat(os.path.join(root, folder))
             if (status.st_dev, status.st_ino) in seen:
+                if ignored is not None:
+                    ignored[LINKED_TWICE] += 1
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(os.path.join(root, folder)) as found:

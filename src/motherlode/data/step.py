@@ -60,6 +60,7 @@ class Rows:
         suspects_N: whether the label is suspected to be wrong.
         groups_N: index into `group_names`: rows of a group go to one side of the split; empty where all may part.
         outliers_N: distance to the nearest neighbours, in units of the typical one; NaN where not computed.
+        warnings: what a person should be told before training on these rows.
     """
 
     ids_N: NDArray[np.void]
@@ -85,6 +86,7 @@ class Rows:
     suspects_N: NDArray[np.bool_] = field(init=False)
     outliers_N: NDArray[np.float32] = field(init=False)
     facts: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         num_rows = len(self.ids_N)

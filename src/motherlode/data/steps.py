@@ -19,6 +19,11 @@ from motherlode.data.step import HELDOUT, TRAIN, Rows
 from motherlode.errors import DatasetError
 from motherlode.modality import Modality
 
+_FEWEST_SHARED, _TWIN_SHARE = 3, 0.5
+"""So many rows, and this share of the smaller label's, make two labels twins."""
+_FAR_SHARE, _FAR_ROWS = 0.5, 2
+"""A split that is off by more than this share of what was asked, and by more rows, is warned of."""
+
 
 @dataclass(frozen=True)
 class ExactDuplicates:
@@ -34,8 +39,10 @@ class ExactDuplicates:
         _, first_U, unique_A = np.unique(rows.ids_N[alive], return_index=True, return_inverse=True)
         kept_A = alive[first_U[unique_A.reshape(-1)]]
         copies = alive != kept_A
-        conflicts = np.unique(kept_A[rows.labels_N[alive] != rows.labels_N[kept_A]])
-        rows.suspects_N[conflicts] = True
+        differ_A = rows.labels_N[alive] != rows.labels_N[kept_A]
+        conflicts = np.unique(kept_A[differ_A])
+        # Where two labels hold the same rows throughout, no single label is wrong: the labels are.
+        rows.suspects_N[kept_A[differ_A & ~_warn_of_twins(rows, alive, kept_A)]] = True
         rows.facts["label_conflicts"] = len(conflicts)
         if self.keep:
             rows.clusters_N[alive] = kept_A
@@ -99,6 +106,37 @@ class NearTexts:
             rows.facts["near_duplicate_check"] = recount.check(rows, alive, found.cluster_N, self.modality)
         _settle(rows, alive, found, self.keep, self.name)
         rows.facts["near_duplicates"]["rows_in_crowds"] = found.num_exhausted
+
+
+def _warn_of_twins(rows: Rows, alive: NDArray[np.int64], kept_A: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Warn of pairs of labels that hold the same rows, as where a folder was copied under another name.
+
+    Args:
+        alive: rows that are in.
+        kept_A: for each of them the row it equals, or itself.
+
+    Returns:
+        bool (A,): rows whose label is twin of the other one's.
+    """
+    label_A, other_A = rows.labels_N[alive], rows.labels_N[kept_A]
+    twins_A = np.zeros(len(alive), np.bool_)
+    differ_A = (label_A != other_A) & (np.minimum(label_A, other_A) >= 0)
+    if not differ_A.any():
+        return twins_A
+    counts_L = np.bincount(label_A[label_A >= 0], minlength=len(rows.label_names))
+    pairs_P2, pair_D, shared_P = np.unique(
+        np.sort(np.stack([label_A[differ_A], other_A[differ_A]], 1), 1), axis=0, return_inverse=True, return_counts=True
+    )
+    fewer_P = counts_L[pairs_P2].min(1)
+    is_twin_P = (shared_P >= _FEWEST_SHARED) & (shared_P >= _TWIN_SHARE * fewer_P)
+    twins_A[differ_A] = is_twin_P[pair_D.reshape(-1)]
+    for (first, second), shared, fewer in zip(pairs_P2[is_twin_P], shared_P[is_twin_P], fewer_P[is_twin_P]):
+        names = f"{rows.label_names[first]} and {rows.label_names[second]}"
+        rows.warnings.append(
+            f"the labels {names} hold the same rows ({shared:,} of the {fewer:,} of the smaller one): leave one of the "
+            "folders out, or, if they mean the same, join them; else only one of the two labels keeps a row"
+        )
+    return twins_A
 
 
 def _settle(rows: Rows, alive: NDArray[np.int64], found: dedupe.Clusters, keep: bool, step: str) -> None:
@@ -222,6 +260,27 @@ class Split:
         smallest_U = alive[order[np.searchsorted(unit_A[order], np.arange(len(leaders)))]]
         held_U = hold_out(rows.ids_N[smallest_U], rows.labels_N[smallest_U], self.share, self.seed)
         rows.splits_N[alive] = np.where(held_U[unit_A], HELDOUT, TRAIN)
+        self._warn(rows, rows.labels_N[smallest_U])
+
+    def _warn(self, rows: Rows, labels_U: NDArray[np.int32]) -> None:
+        """Say where the split is not what was asked, and why."""
+        num_rows, num_held = len(rows.alive), int((rows.splits_N == HELDOUT).sum())
+        wanted = self.share * num_rows
+        if not self.share or (num_held and abs(num_held - wanted) <= max(_FAR_ROWS, _FAR_SHARE * wanted)):
+            return
+        if len(labels_U) == 1:
+            what = "there is one row" if num_rows == 1 else f"all {num_rows:,} rows are alike"
+            rows.warnings.append(f"nothing is held out, for {what}: what is trained on this cannot be measured")
+            return
+        num_small = int((np.unique(labels_U, return_counts=True)[1] * self.share < 1).sum())
+        why = "look-alikes stay together"
+        if rows.label_names and num_small:
+            why = f"{num_small:,} labels are small, and hold out one row each, or none where they have no other; "
+            why += "`labels: none` splits without regard to them"
+        rows.warnings.append(
+            f"{num_held:,} of {num_rows:,} rows ({num_held / num_rows:.0%}) are held out, where {self.share:.0%} were "
+            f"asked for: {why}"
+        )
 
     def _by_group(self, rows: Rows, alive: NDArray[np.int64]) -> None:
         """Groups go whole, those with look-alikes of one another together; decided by their names."""

@@ -74,6 +74,7 @@ class Driver:
         self._started = started
         self._earlier_sec = 0.0
         self._clock: deque[tuple[float, int]] = deque(maxlen=_RECENT_STEPS)
+        self._opened = (started, 0)
         self._step_sec: deque[float] = deque(maxlen=4 * _RECENT_STEPS)
         self._updated = 0.0
         self._last_scalars: dict[str, float] = {}
@@ -158,6 +159,8 @@ class Driver:
 
     def _advance(self, stop: guards.StopSignal) -> str:
         before = time.perf_counter()
+        if not self._clock:
+            self._opened = (before, self.engine.position.samples)
         progress = (self.step + 0.5) / self.total
         scalars = self.engine.step(rate_factor(self.train.schedule, progress), stopping=bool(stop))
         step = self.step
@@ -275,10 +278,12 @@ class Driver:
         if not force and now - self._updated < _UPDATE_SEC:
             return
         self._updated = now
-        first_time, first_samples = self._clock[0]
+        # The first step, which compiles and allocates, tells the rate only until there is a second.
+        clock = self._clock if len(self._clock) > 1 else [self._opened, *self._clock]
+        first_time, first_samples = clock[0]
         position = self.engine.position
         span_sec = max(now - first_time, 1e-9)
-        steps_per_sec = max(len(self._clock) - 1, 1) / span_sec
+        steps_per_sec = (len(clock) - 1) / span_sec
         bill = cost.bill(self.assembly.recipe.price, self.engine.setting.device, self.ranks.world, self.seconds)
         self.listener.update(
             Progress(
