@@ -90,6 +90,18 @@ def test_a_folder_linked_a_second_time_and_files_beside_shards_are_counted(tmp_p
     assert shards.ignored == {".docx": 1, ".png": 1}
 
 
+def test_the_overview_of_generated_samples_is_no_sample(tmp_path: Path) -> None:
+    images(tmp_path, "made/0000.png", "made/grid.png", "own/grid.png")
+    for name in ("samples.jsonl", "provenance.json"):
+        (tmp_path / "made" / name).write_text("{}")
+    planned = plan(tmp_path, IMAGE.suffixes)
+    assert [item[0] for partition in planned.partitions for item in partition.items] == [
+        "made/0000.png",
+        "own/grid.png",
+    ]
+    assert planned.ignored == {sources.OVERVIEWS: 1, ".json": 1, ".jsonl": 1}
+
+
 def test_what_was_passed_over_is_told_in_few_words() -> None:
     assert sources.passed_over({}) == ""
     assert sources.passed_over({".zip": 1, ".docx": 3000, "": 2, sources.LINKED_TWICE: 1}) == (

@@ -42,7 +42,11 @@ _SUFFIX_KINDS: dict[str, Kind] = {
 }
 UNUSED_CAPTIONS = "captions without a file"
 LINKED_TWICE = "folders linked a second time"
+OVERVIEWS = "overviews of generated samples"
 """Counted among what was passed over."""
+_GENERATED = frozenset(("samples.jsonl", "provenance.json"))
+_OVERVIEW = "grid"
+"""`generate` leaves these beside its samples, and a picture of them all under this stem."""
 _SIDECARS = (".txt", ".json")
 _PREPARED = ("dataset.json", "croissant.json", "manifest.json")
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -374,10 +378,13 @@ def _marked_sidecars(
     """
     for group in _by_folder(entries):
         names = {entry.path for entry in group if entry.suffix in _SIDECARS}
+        is_generated = {entry.path.rsplit("/", 1)[-1] for entry in group} >= _GENERATED
         stems: set[str] = set()
         for entry in group:
             name = entry.path.rsplit("/", 1)[-1]
-            if entry.suffix in suffixes or (not entry.suffix and not name.startswith(".")):
+            if entry.suffix in suffixes and is_generated and name == _OVERVIEW + entry.suffix:
+                ignored[OVERVIEWS] += 1
+            elif entry.suffix in suffixes or (not entry.suffix and not name.startswith(".")):
                 stem = entry.path[: -len(entry.suffix)] if entry.suffix else entry.path
                 stems.add(stem)
                 yield entry, " ".join(ending for ending in _SIDECARS if stem + ending in names)
