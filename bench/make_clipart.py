@@ -3,10 +3,10 @@
     python bench/make_clipart.py PNG_FOLDER SVG_FOLDER OUT.parquet [--side 64]
 
 An SVG's RDF names title, keywords and licence; the picture is the PNG of the same name, on white, at `--side` pixels.
-Only what its author has put into the public domain is taken. Each drawing is three rows, so that it can be asked for in
-three ways: by its title and the keywords that say more, mirrored and by its title, and by one of its words. They lie
-in a folder of their own, so that `heldout_by: folder`, with `exact_duplicates: report`, `near_duplicates: report` and
-`outliers: off`, keeps the three on one side of the split, and what looks alike with them.
+Only what its author has put into the public domain is taken. Each drawing is four rows, so that it can be asked for in
+four ways: by its title and the keywords that say more, mirrored and by its title, by one of its words, and by two. They
+lie in a folder of their own, so that `heldout_by: folder`, with `exact_duplicates: report`, `near_duplicates: report`
+and `outliers: off`, keeps the four on one side of the split, and what looks alike with them.
 
 Titles that name a file, a number or a drawing program are junk, and so are those of more than four drawings, which
 name a collection: the words of the file's name stand in for them. Collections of more than two hundred (variations of
@@ -85,7 +85,7 @@ def named(
 
 
 def rows_for(picture: bytes, words: list[str], more: list[str], name: str, licence: str) -> Iterator[dict[str, Any]]:
-    """Three rows of a drawing: its title and keywords, its title beside a mirrored copy, one of its words alone.
+    """Four rows of a drawing: title and keywords, the title beside a mirrored copy, one of its words, two of them.
 
     Args:
         picture: PNG.
@@ -97,11 +97,12 @@ def rows_for(picture: bytes, words: list[str], more: list[str], name: str, licen
     further = [word for word in dict.fromkeys(more) if word not in title][:MOST_KEYWORDS]
     every = [*title, *further]
     mirrored = png_of(Image.open(io.BytesIO(picture)).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-    word = every[crc32(name.encode()) % len(every)]
+    drawn = sorted(every, key=lambda word: crc32(f"{name} {word}".encode()))
     for row, content, text in (
         ("all", picture, every),
         ("mirrored", mirrored, title or further),
-        ("word", picture, [word]),
+        ("word", picture, drawn[:1]),
+        ("words", mirrored, sorted(drawn[-2:], key=every[::-1].index)),
     ):
         path = f"{name}/{row}.png"
         yield {"image": {"bytes": content, "path": path}, "caption": " ".join(text), "licence": licence}
