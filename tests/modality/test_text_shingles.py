@@ -132,14 +132,25 @@ def test_sets_and_their_jaccard_index() -> None:
 
 
 def plain_bands(text: str) -> list[bool | tuple[int, ...]]:
-    """Minima of each band as the definition has them, from the hashes of shingles."""
-    hashes = shingles.gram_hashes(*joined([text]), shingles.SHINGLE_TOKENS)[0].tolist()
+    """Least values of each band as the definition has them, from the hashes of shingles."""
+    hashes = set(shingles.gram_hashes(*joined([text]), shingles.SHINGLE_TOKENS)[0].tolist())
     if not hashes:
         return [False] * shingles.NUM_BANDS
-    factors, offsets = (part.tolist() for part in shingles._permutations())
-    least = [min((a * (h >> 32) + b) % (1 << 32) for h in hashes) for a, b in zip(factors, offsets, strict=True)]
+    num = shingles.NUM_HASHES
+    least: dict[int, tuple[int, int]] = {}
+    for turn in range(2 * num):
+        thrown = [int(shingles.mixed(np.uint64((h + turn * int(shingles._WEIGHT)) % (1 << 64)))) for h in hashes]
+        fresh = [
+            ((word >> 32) * num >> 32 if turn < num else turn - num, (turn, word % (1 << 32)))
+            for word in (thrown if turn else hashes)
+        ]
+        for slot, value in fresh:
+            least[slot] = min(least.get(slot, value), value)
+        if len(least) == num:
+            break
     size = shingles.NUM_ROWS
-    return [tuple(least[i * size : (i + 1) * size]) for i in range(shingles.NUM_BANDS)]
+    values = [hash(least[slot]) for slot in range(num)]
+    return [tuple(values[i * size : (i + 1) * size]) for i in range(shingles.NUM_BANDS)]
 
 
 def test_band_hashes_are_equal_just_where_the_minima_are() -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.modality._compiled import compiled
+from motherlode.modality._compiled import compiled, inner
 
 _EMPTY = np.uint64(0)
 _FILTER_BYTES = 1 << 20
@@ -48,7 +48,7 @@ def table(grams_G: NDArray[np.uint64]) -> Table:
     return made
 
 
-@compiled
+@inner
 def _slot_of(gram: np.uint64, hashes_S: NDArray[np.uint64]) -> int:
     """Where a hash is, or would be."""
     mask = hashes_S.shape[0] - 1
@@ -58,7 +58,7 @@ def _slot_of(gram: np.uint64, hashes_S: NDArray[np.uint64]) -> int:
     return slot
 
 
-@compiled
+@inner
 def _find(gram: np.uint64, hashes_S: NDArray[np.uint64], filter_F: NDArray[np.uint8]) -> int:
     """The slot of a hash, -1 where it is not in the table."""
     place = np.int64(gram >> _SHIFT)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.modality._compiled import compiled
+from motherlode.modality._compiled import compiled, inner
 
 NUM_BANDS = 4
 BAND_BITS = 16
 BAND_MASK = np.uint64((1 << BAND_BITS) - 1)
 
 
-@compiled
+@inner
 def find(parent_N: NDArray[np.int64], row: int) -> int:
     """The smallest row of the set that `row` belongs to; halves the path it walks."""
     while parent_N[row] != row:
@@ -47,7 +47,7 @@ def flatten(parent_N: NDArray[np.int64]) -> None:
         parent_N[row] = find(parent_N, row)
 
 
-@compiled
+@inner
 def num_bits(word: Any) -> int:
     """Set bits of a 64-bit word (the compiler turns this into one instruction)."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.data.kernels import find
-from motherlode.modality._compiled import compiled
+from motherlode.modality._compiled import compiled, inner
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
 
-@compiled
+@inner
 def pair_key(first: int, second: int) -> np.uint64:
     """A word for a pair of rows, different for every pair while rows are fewer than 2^32; never 0."""
     return (np.uint64(first) << _HALF | np.uint64(second)) + np.uint64(1)
 
 
-@compiled
+@inner
 def _slot(key: np.uint64, num_slots: int) -> int:
     word = key * _MIX
     return np.int64((word ^ (word >> _HALF)) % np.uint64(num_slots))
@@ -129,7 +129,7 @@ def alike(
         is_alike_Q[q] = num_both > 0 and num_both >= threshold * num_any - 1e-9
 
 
-@compiled
+@inner
 def _mark(
     grams_S: NDArray[np.uint64], table: NDArray[np.uint64], owners: NDArray[np.uint8], mask: int, owner: int
 ) -> None:

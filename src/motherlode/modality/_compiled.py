@@ -7,7 +7,7 @@ inside the functions that call them: numba alone took 0.7 s to import on a busy 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -17,6 +17,22 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def compiled(function: Function) -> Function:
     """Compile `function` to machine code at its first call; it releases the interpreter's lock while it runs."""
     return cast("Function", njit(cache=True, nogil=True, boundscheck=False, error_model="numpy")(function))
+
+
+def inner(function: Function) -> Function:
+    """Like `compiled`, for kernels that other kernels call at each word: it makes no array, and counts no references.
+
+    Counting those to the arrays it is given, at its beginning and end, costs more than a word does: without it the
+    n-grams of texts were found in half the time.
+    """
+    options: dict[str, Any] = {
+        "cache": True,
+        "nogil": True,
+        "boundscheck": False,
+        "error_model": "numpy",
+        "_nrt": False,
+    }
+    return cast("Function", njit(**options)(function))
 
 
 def fast(function: Function) -> Function:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.modality._compiled import compiled
+from motherlode.modality._compiled import compiled, inner
 from motherlode.modality.text.characters import DROPPED, NEWLINE, NOT_COMPOSED, NUM_CODES, SPACE
 
 CHARACTERS, WIDE, INVALID, NULS, CONTROLS, LOST, MOJIBAKE, UNCOMPOSED = range(8)
@@ -31,7 +31,7 @@ _LONGEST_ESCAPE = 32
 _REPLACEMENT = 0xFFFD
 
 
-@compiled
+@inner
 def decode(buffer: NDArray[np.uint8], place: int, end: int) -> tuple[int, int]:
     """(code point, bytes) of the UTF-8 character at `place`; (0, 0) where there is none (RFC 3629)."""
     lead = np.int64(buffer[place])
@@ -54,7 +54,7 @@ def decode(buffer: NDArray[np.uint8], place: int, end: int) -> tuple[int, int]:
     return code, num
 
 
-@compiled
+@inner
 def _is_plain(buffer: NDArray[np.uint8], place: int) -> bool:
     """Whether the next `BLOCK` bytes are ASCII without controls other than tab, line feed and carriage return."""
     high, odd = np.uint8(0), np.uint8(0)
@@ -66,7 +66,7 @@ def _is_plain(buffer: NDArray[np.uint8], place: int) -> bool:
     return high < 0x7F and odd == 0
 
 
-@compiled
+@inner
 def _is_suspect(before: int, code: int) -> bool:
     """Whether two characters in a row look like one that was decoded with the wrong encoding.
 
@@ -163,7 +163,7 @@ def normalise(
     out_offsets_N[offsets_N.shape[0] - 1] = write
 
 
-@compiled
+@inner
 def _normalise(
     buffer: NDArray[np.uint8],
     place: int,
@@ -218,7 +218,7 @@ def _normalise(
     return write
 
 
-@compiled
+@inner
 def _control(
     buffer: NDArray[np.uint8],
     place: int,
@@ -254,7 +254,7 @@ def _control(
     return place + 1, write
 
 
-@compiled
+@inner
 def _strip(out: NDArray[np.uint8], first: int, write: int) -> int:
     """Where the line that ends at `write` ends without its trailing spaces, tabs and ideographic spaces (U+3000)."""
     while write > first:
@@ -268,7 +268,7 @@ def _strip(out: NDArray[np.uint8], first: int, write: int) -> int:
     return write
 
 
-@compiled
+@inner
 def _end_line(out: NDArray[np.uint8], first: int, write: int) -> int:
     write = _strip(out, first, write)
     if write == first:
@@ -312,7 +312,7 @@ def measure_markup(page: NDArray[np.uint8]) -> tuple[int, int]:
     return deepest, most
 
 
-@compiled
+@inner
 def _end_of_tag(page: NDArray[np.uint8], place: int) -> tuple[int, int]:
     """(place of the > that ends a tag, attributes on the way there): words and values outside quotes."""
     attributes, quote, before = 0, np.uint8(0), np.uint8(32)
@@ -331,7 +331,7 @@ def _end_of_tag(page: NDArray[np.uint8], place: int) -> tuple[int, int]:
     return place, attributes
 
 
-@compiled
+@inner
 def _is_void(page: NDArray[np.uint8], name: int, size: int) -> bool:
     """Whether a tag's name is img, wbr, col, link, meta, area, base, input, param, embed, track, source or option."""
     a, b = page[name] | 32, page[name + 1] | 32

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.modality._compiled import compiled
+from motherlode.modality._compiled import compiled, inner
 from motherlode.modality.text.shingles import distinct, mixed
 
 LEAST_LETTERS = 20
@@ -73,7 +73,7 @@ def find_lines(
     return found
 
 
-@compiled
+@inner
 def _next_line(buffer_B: NDArray[np.uint8], place: int, stop: int) -> tuple[np.uint64, int]:
     """Hash of the line at `place`, 0 where it does not count, and the place after its line feed."""
     state, num_letters = _START, 0
@@ -109,7 +109,7 @@ def _line_hashes(
     starts_N1[offsets_N1.shape[0] - 1] = write
 
 
-@compiled
+@inner
 def _is_among(line: np.uint64, lines_L: NDArray[np.uint64]) -> int:
     """Place of a hash in an ascending array, -1 where it is not."""
     low, high = 0, lines_L.shape[0]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.modality._compiled import compiled
+from motherlode.modality._compiled import compiled, inner
 from motherlode.modality.text.characters import DIGIT, LETTER, MARK, NUM_CODES, UNSPACED
 from motherlode.modality.text.kernels import BLOCK, decode
 
@@ -45,7 +45,7 @@ _PRIME = np.uint64(0x100000001B3)
 _WIDE_SPACE, _ELLIPSIS, _LAST_RARE_HAN = 0x3000, 0x2026, 0x323B0
 
 
-@compiled
+@inner
 def _turn(value: np.uint64, byte: int) -> np.uint64:
     """One more byte in a running hash: different for different words of up to seven bytes, and fast."""
     return ((value << np.uint64(9)) | (value >> np.uint64(55))) + np.uint64(byte)
@@ -60,7 +60,7 @@ def hash_word(word: NDArray[np.uint8]) -> np.uint32:
     return _finish(value)
 
 
-@compiled
+@inner
 def find_slot(keys_S: NDArray[np.uint32], key: np.uint32) -> int:
     """Where `key` is in an open table whose size is a power of two, or the empty (zero) slot where it would be."""
     last = keys_S.shape[0] - 1
@@ -118,7 +118,7 @@ def measure(
         measures_M[IN_REPEATED_PHRASES] = _repeated_phrases(words[:num_words], table)
 
 
-@compiled
+@inner
 def _power_of_two(least: int) -> int:
     size = 1
     while size < least:
@@ -126,13 +126,13 @@ def _power_of_two(least: int) -> int:
     return size
 
 
-@compiled
+@inner
 def _finish(value: np.uint64) -> np.uint32:
     """A word's running hash as 32 bits, never zero."""
     return np.uint32((value * _MIX) >> np.uint64(32)) | np.uint32(1)
 
 
-@compiled
+@inner
 def _hash_words(
     text: NDArray[np.uint8],
     flags: NDArray[np.uint8],
@@ -195,7 +195,7 @@ def _hash_words(
     return np.int64(num)
 
 
-@compiled
+@inner
 def _gather(
     entries: NDArray[np.uint64],
     words_W: NDArray[np.uint32],
@@ -230,7 +230,7 @@ def _gather(
     return num_words, num_lines, num_parts
 
 
-@compiled
+@inner
 def _count_stop_words(
     words_W: NDArray[np.uint32], stop_keys_S: NDArray[np.uint32], stop_masks_S: NDArray[np.uint64], mask: np.uint64
 ) -> int:
@@ -241,7 +241,7 @@ def _count_stop_words(
     return num
 
 
-@compiled
+@inner
 def _count_lines(text: NDArray[np.uint8], measures_M: NDArray[np.int64]) -> None:
     """Lines that are not blank, those that are items of a list, and those that end in an ellipsis."""
     start = 0
@@ -259,7 +259,7 @@ def _count_lines(text: NDArray[np.uint8], measures_M: NDArray[np.int64]) -> None
         start = stop + 1
 
 
-@compiled
+@inner
 def _count_characters(text: NDArray[np.uint8], measures_M: NDArray[np.int64]) -> None:
     """Characters, visible ones, symbols and digits among ASCII, in a loop that processors run on many bytes at once."""
     num_wide = num_blank = num_letters = num_digits = 0
@@ -275,7 +275,7 @@ def _count_characters(text: NDArray[np.uint8], measures_M: NDArray[np.int64]) ->
     measures_M[SYMBOLS] = num_visible - num_letters - num_digits
 
 
-@compiled
+@inner
 def _next_wide(text: NDArray[np.uint8], place: int) -> int:
     """The first byte at or after `place` that is not ASCII, or the end."""
     while place + BLOCK <= text.shape[0]:
@@ -291,14 +291,14 @@ def _next_wide(text: NDArray[np.uint8], place: int) -> int:
     return place
 
 
-@compiled
+@inner
 def _kind(code: int, flags: NDArray[np.uint8]) -> int:
     if code < NUM_CODES:
         return np.int64(flags[code])
     return LETTER | UNSPACED if code < _LAST_RARE_HAN else 0
 
 
-@compiled
+@inner
 def _is_bullet(text: NDArray[np.uint8], low: int, stop: int) -> bool:
     """Whether a line begins with *, -, +, • or the like and a space, or with a number and a dot or a bracket."""
     byte = text[low]
@@ -315,7 +315,7 @@ def _is_bullet(text: NDArray[np.uint8], low: int, stop: int) -> bool:
     return low < k <= low + 3 and k < stop and (text[k] == _DOT or text[k] == 41)
 
 
-@compiled
+@inner
 def _is_ellipsis(text: NDArray[np.uint8], low: int, stop: int) -> bool:
     if stop - low < 3:
         return False
@@ -324,7 +324,7 @@ def _is_ellipsis(text: NDArray[np.uint8], low: int, stop: int) -> bool:
     return text[stop - 1] == 0xA6 and text[stop - 2] == 0x80 and text[stop - 3] == 0xE2
 
 
-@compiled
+@inner
 def _repeated(hashes_U: NDArray[np.uint32], sizes_U: NDArray[np.uint32], table: NDArray[np.uint32]) -> int:
     """Sum of the sizes of units whose hash was seen before."""
     last = _power_of_two(2 * hashes_U.shape[0]) - 1
@@ -341,7 +341,7 @@ def _repeated(hashes_U: NDArray[np.uint32], sizes_U: NDArray[np.uint32], table: 
     return total
 
 
-@compiled
+@inner
 def _top_phrase(words_W: NDArray[np.uint32], cells: NDArray[np.uint32]) -> int:
     """Words in the most frequent phrase of two or of four words; overlaps count twice."""
     last = min(_power_of_two(max(2 * words_W.shape[0], 64)), _CELLS) - 1
@@ -361,7 +361,7 @@ def _top_phrase(words_W: NDArray[np.uint32], cells: NDArray[np.uint32]) -> int:
     return max(2 * np.int64(top_pair), 4 * np.int64(top_four))
 
 
-@compiled
+@inner
 def _repeated_phrases(words_W: NDArray[np.uint32], table: NDArray[np.uint32]) -> int:
     """Words in runs of `PHRASE` that occurred before in the document."""
     last = _power_of_two(2 * words_W.shape[0]) - 1

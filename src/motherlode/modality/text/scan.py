@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.modality._compiled import compiled
+from motherlode.modality._compiled import compiled, inner
 
 EMAIL, NUMBER, IP, KEY, URL = 1, 2, 4, 8, 16
 """What a candidate may be."""
@@ -76,7 +76,7 @@ def scan(
     return num
 
 
-@compiled
+@inner
 def _at_sign(
     buffer: NDArray[np.uint8],
     place: int,
@@ -98,7 +98,7 @@ def _at_sign(
     return num
 
 
-@compiled
+@inner
 def _at_digit(
     buffer: NDArray[np.uint8],
     place: int,
@@ -127,7 +127,7 @@ def _at_digit(
     return num
 
 
-@compiled
+@inner
 def _has_digit_or_at(buffer: NDArray[np.uint8], place: int) -> bool:
     block = buffer[place : place + BLOCK]
     found = False
@@ -137,19 +137,19 @@ def _has_digit_or_at(buffer: NDArray[np.uint8], place: int) -> bool:
     return found
 
 
-@compiled
+@inner
 def _add(found_K4: NDArray[np.int64], num: int, document: int, low: int, high: int, kinds: int) -> int:
     if num < found_K4.shape[0]:
         found_K4[num, 0], found_K4[num, 1], found_K4[num, 2], found_K4[num, 3] = document, low, high, kinds
     return num + 1
 
 
-@compiled
+@inner
 def _is_word(byte: int) -> bool:
     return _is_alphanumeric(byte) or byte == 95
 
 
-@compiled
+@inner
 def _start(buffer: NDArray[np.uint8], place: int, first: int, classes: NDArray[np.uint8], bit: int, most: int) -> int:
     """Where the run of characters of a class that ends before `place` begins, at most `most` before it."""
     low, least = place, max(first, place - most)
@@ -158,7 +158,7 @@ def _start(buffer: NDArray[np.uint8], place: int, first: int, classes: NDArray[n
     return low
 
 
-@compiled
+@inner
 def _has_scheme(buffer: NDArray[np.uint8], low: int, high: int) -> bool:
     """Whether "://" stands between two places."""
     found = False
@@ -167,7 +167,7 @@ def _has_scheme(buffer: NDArray[np.uint8], low: int, high: int) -> bool:
     return found
 
 
-@compiled
+@inner
 def _stretch(
     buffer: NDArray[np.uint8], place: int, first: int, end: int, classes: NDArray[np.uint8], bit: int, most: int
 ) -> tuple[int, int]:
@@ -178,7 +178,7 @@ def _stretch(
     return low, high
 
 
-@compiled
+@inner
 def _number_kinds(buffer: NDArray[np.uint8], low: int, high: int, first: int, words: NDArray[np.uint8]) -> int:
     """Whether a run of digits and separators may hold a phone or card number, or an IPv4 address."""
     digits = size = before = 0
@@ -201,7 +201,7 @@ def _number_kinds(buffer: NDArray[np.uint8], low: int, high: int, first: int, wo
     return kinds
 
 
-@compiled
+@inner
 def _has_ipv4(buffer: NDArray[np.uint8], low: int, high: int) -> bool:
     """Whether four numbers up to 255, one of them at least 64, stand between dots; sections hardly reach that."""
     value = size = parts = largest = 0
@@ -222,7 +222,7 @@ def _has_ipv4(buffer: NDArray[np.uint8], low: int, high: int) -> bool:
     return False
 
 
-@compiled
+@inner
 def _is_announced(buffer: NDArray[np.uint8], low: int, first: int, words: NDArray[np.uint8]) -> bool:
     """Whether one of the words stands in the 24 bytes before `low`; ASCII letters match in both cases."""
     start = max(first, low - 24)
@@ -245,7 +245,7 @@ def _is_announced(buffer: NDArray[np.uint8], low: int, first: int, words: NDArra
     return False
 
 
-@compiled
+@inner
 def _is_key(buffer: NDArray[np.uint8], low: int, high: int, first: int) -> bool:
     """Whether a run of token characters holds the beginning of a known kind of key, or something is set to it."""
     for k in range(low, high - _LEAST_TOKEN + 1):
@@ -264,12 +264,12 @@ def _is_key(buffer: NDArray[np.uint8], low: int, high: int, first: int) -> bool:
     return False
 
 
-@compiled
+@inner
 def _is_alphanumeric(byte: int) -> bool:
     return 48 <= byte <= 57 or 97 <= (byte | 32) <= 122
 
 
-@compiled
+@inner
 def _begins_key(a: int, b: int, c: int) -> bool:
     if a == 65:
         return b == 75 or b == 83 or b == 66 or b == 67 or b == 73  # AKIA, ASIA, ABIA, ACCA, AIza
@@ -282,7 +282,7 @@ def _begins_key(a: int, b: int, c: int) -> bool:
     return (a == 101 and b == 121 and c == 74) or (a == 120 and b == 111 and c == 120)  # eyJ, xox
 
 
-@compiled
+@inner
 def _is_ipv6(buffer: NDArray[np.uint8], place: int, first: int, end: int, classes: NDArray[np.uint8]) -> bool:
     """Whether a global IPv6 address (2000::/3) may begin at `place`: four hexadecimal digits and a colon."""
     if buffer[place] != 50 and buffer[place] != 51:
