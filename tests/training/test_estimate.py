@@ -6,6 +6,8 @@ import pytest
 from doubles import tiny_recipe
 
 from motherlode.recipe import PriceOptions
+from motherlode.training import cost
+from motherlode.training import estimate as module
 from motherlode.training.estimate import Estimate, estimate
 from motherlode.training.run import train
 
@@ -35,6 +37,19 @@ def test_minutes_are_kept_and_steps_follow(tmp_path: Path) -> None:
     assert found.seconds == 60
     assert 0 < found.steps * found.seconds_per_step < 60
     assert len(found.decision.seconds_per_step) == 4
+
+
+def test_slow_looks_leave_training_half_of_the_minutes_as_in_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_overheads", lambda *_: (30.0, 5.0, 1000))
+    recipe = tiny_recipe(tmp_path, budget={"minutes": 1.0})
+    found = estimate(recipe)
+    assert found.steps * found.seconds_per_step > 3.0
+    assert found.seconds > 60 + 30
+    left_sec = cost.steps_left(recipe.train, 40.0, step_sec=0.1, look_sec=30.0, save_sec=5.0) * 0.1
+    assert left_sec == pytest.approx(20.0)
+    assert cost.steps_left(recipe.train, -5.0, step_sec=0.1, look_sec=30.0, save_sec=5.0) == 0
 
 
 def test_the_table_is_for_people(tmp_path: Path) -> None:

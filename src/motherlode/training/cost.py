@@ -23,7 +23,7 @@ from motherlode.execute import num_cores
 from motherlode.families import Batch, Family, Turn
 from motherlode.modality import SampleSpec
 from motherlode.randomness import torch_generator
-from motherlode.recipe import BudgetOptions, PriceOptions
+from motherlode.recipe import BudgetOptions, PriceOptions, TrainOptions
 
 _PERIOD_STEPS = 16
 _CORE_WATTS = 10.0
@@ -154,6 +154,15 @@ def budget_steps(budget: BudgetOptions, *, samples: float, flops: float, seconds
             raise RecipeError("a budget in flops needs a model whose operations torch can count", 0, "budget in steps")
         return max(1, round(budget.flops / flops))
     return max(1, int(60.0 * (budget.minutes or 0.0) / seconds))
+
+
+def steps_left(train: TrainOptions, left_sec: float, *, step_sec: float, look_sec: float, save_sec: float) -> int:
+    """Steps that fit into the rest of a budget in minutes, with the looks and checkpoints after the first look.
+
+    Training gets at least half of what is left, should looks be that slow: then the budget is overrun.
+    """
+    looks, saves = 1.0 / train.sample_every - 1, 1.0 / train.checkpoint_every
+    return max(0, int(max(left_sec / 2, left_sec - looks * look_sec - saves * save_sec) / step_sec))
 
 
 def watts(price: PriceOptions, device: str, world: int) -> tuple[float, str]:

@@ -194,12 +194,14 @@ class Driver:
         budget_sec = 60.0 * (self.train.budget.minutes or 0.0)
         recent = list(self._step_sec)[_WARM_UP_STEPS:] or list(self._step_sec)
         step_sec = sum(recent) / len(recent)
-        looks, saves = 1.0 / self.train.sample_every - 1, 1.0 / self.train.checkpoint_every
-        left_sec = budget_sec - self.seconds
-        # Training gets at least half of what is left, should looks be that slow: then the budget is overrun.
-        rest_sec = max(left_sec / 2, left_sec - looks * self._look_sec - saves * self._score_sec)
-        total = max(self.step, self.step + int(rest_sec / step_sec))
-        self.total = self.ranks.share(total)
+        left = cost.steps_left(
+            self.train,
+            budget_sec - self.seconds,
+            step_sec=step_sec,
+            look_sec=self._look_sec,
+            save_sec=self._score_sec,
+        )
+        self.total = self.ranks.share(self.step + left)
         self.facts |= {
             "total_steps": self.total,
             "steps_fixed": True,

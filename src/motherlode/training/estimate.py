@@ -113,12 +113,13 @@ def estimate(recipe: Recipe) -> Estimate:
         engine.close()
     train = recipe.train
     steps = plan.steps(step_sec)
-    overhead_sec = look_sec / min(1.0, train.sample_every) + save_sec / min(1.0, train.checkpoint_every)
-    if train.budget.minutes is None:
-        seconds = start_sec + steps * step_sec + overhead_sec
-    else:
-        seconds = 60.0 * train.budget.minutes
-        steps = max(1, math.floor((seconds - start_sec - overhead_sec) / step_sec))
+    overhead_sec = look_sec / train.sample_every + save_sec / train.checkpoint_every
+    if train.budget.minutes is not None:
+        # As the run does: it begins with what the measured rate promises, and reckons anew after its first look.
+        first = math.ceil(steps * min(train.sample_every, train.checkpoint_every))
+        left_sec = 60.0 * train.budget.minutes - start_sec - first * step_sec - look_sec
+        steps = first + cost.steps_left(train, left_sec, step_sec=step_sec, look_sec=look_sec, save_sec=save_sec)
+    seconds = max(60.0 * (train.budget.minutes or 0.0), start_sec + steps * step_sec + overhead_sec)
     device = plan.decision.setting.device
     bill = cost.bill(recipe.price, device, 1, seconds)
     return Estimate(
