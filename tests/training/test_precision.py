@@ -139,10 +139,22 @@ def test_devices() -> None:
     assert device_name("cpu") == "cpu"
     assert device_name("auto") in ("cpu", "cuda:0", "mps")
     if not torch.cuda.is_available():
-        with pytest.raises(TrainingError, match=r"use train\.device: auto"):
-            device_name("cuda")
-    with pytest.raises(TrainingError, match="use one of: auto, cpu, cuda"):
-        device_name("abacus")
+        for wanted in ("cuda", "cuda:0"):
+            with pytest.raises(TrainingError, match=r"here there is .*cpu"):
+                device_name(wanted)
+    choose = "choose one of: auto, cpu, cuda, mps"
+    for wanted, fix in {"abacus": choose, "": choose, "gpu": "`cuda` is", "cdua": "mean 'cuda'"}.items():
+        with pytest.raises(TrainingError, match=fix):
+            device_name(wanted)
+
+
+def test_a_card_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert (device_name("cuda"), device_name("cuda:1"), device_name("auto", 1)) == ("cuda:0", "cuda:1", "cuda:1")
+    for wanted in ("cuda:7", "cuda:x", "cuda:"):
+        with pytest.raises(TrainingError, match="here there is cuda:0, cuda:1"):
+            device_name(wanted)
 
 
 def test_the_decision_is_recorded_and_repeated(

@@ -56,13 +56,15 @@ def command(
     ),
     variant: str = typer.Option("", help="Which weights, e.g. ema or raw.", show_default="those that scored best"),
     checkpoint: str = typer.Option("best", help="Which checkpoint: best, last or step-N."),
-    device: str = typer.Option("cpu", help="Where to compute: cpu, cuda, mps."),
+    device: str = typer.Option("cpu", help="Where to compute: cpu, cuda, cuda:1, mps, auto."),
 ) -> None:
     """Generate samples from a run."""
     from motherlode.errors import RecipeError
+    from motherlode.training.precision import device_name
     from motherlode.training.run import Run
 
     opened = Run.open(run)
+    device = device_name(device)
     if opened.spec.tokens is not None:
         from motherlode.generation import composer, tokens
 
@@ -77,7 +79,9 @@ def command(
         _write_texts(author, prompt or (), num, seed, out, stream)
         return
     if prompt or stream or changes:
-        raise RecipeError("only runs of texts take --prompt, --stream and --set", str(run), "leave them out")
+        raise RecipeError(
+            "only runs of texts or of fields take --prompt, --stream and --set", str(run), "leave them out"
+        )
     _draw_samples(opened, num, seed, label, out, variant, checkpoint, device)
 
 

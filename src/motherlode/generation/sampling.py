@@ -168,8 +168,11 @@ def chunks(
     """As `generate`, a chunk at a time in flat memory."""
     import torch
 
+    from motherlode.training.precision import device_name
+
     run = opened(run)
     check_num(num)
+    device = device_name(device)
     family = run.load(which, device=device)
     variant = chosen_variant(run, family, variant)
     cycle = _label_numbers(run, family.num_labels, condition)

@@ -158,6 +158,9 @@ def author(
         which: which checkpoint: "best", "last" or "step-N".
         device: where to compute.
     """
+    from motherlode.training.precision import device_name
+
+    device = device_name(device)
     family = run.load(which, device=device)
     return Author(run, family, chosen_variant(run, family, variant), options or run.recipe.generate, device, which)
 

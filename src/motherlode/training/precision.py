@@ -29,6 +29,7 @@ import torch
 
 from motherlode.errors import TrainingError
 from motherlode.recipe import BudgetOptions, Recipe, TrainOptions
+from motherlode.registry import did_you_mean
 from motherlode.training import cost
 from motherlode.training.assembly import Assembly
 from motherlode.training.cost import FlopTable
@@ -77,21 +78,33 @@ class Decision:
 
 
 def device_name(wanted: str, local_rank: int = 0) -> str:
-    """The device a recipe's `train.device` means here.
+    """The device that a recipe's `train.device`, or an option `device`, means here.
 
     Raises:
         TrainingError: it is not there.
     """
+    here = devices()
     if wanted == "auto":
-        if torch.cuda.is_available():
-            return f"cuda:{local_rank}"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = wanted.split(":", maxsplit=1)[0]
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(kind)
-    if not there:
-        fix = "use one of: auto, cpu, cuda, cuda:0, mps" if there is None else "use train.device: auto"
-        raise TrainingError("train.device must be a device torch can use here", wanted, fix)
-    return f"cuda:{local_rank}" if wanted == "cuda" else wanted
+        return next((name for name in (f"cuda:{local_rank}", "mps") if name in here), "cpu")
+    name = f"cuda:{local_rank}" if wanted == "cuda" else wanted
+    if name in here:
+        return name
+    kind, known = wanted.partition(":")[0], ["auto", "cpu", "cuda", "mps"]
+    if kind == "gpu" or kind not in known:
+        fix = "`cuda` is the name of an NVIDIA GPU" if kind == "gpu" else did_you_mean(kind, known)
+    elif kind == "cuda" and torch.version.cuda is None and torch.version.hip is None:
+        fix = f"this torch ({torch.__version__}) was built without CUDA: install one with it"
+    else:
+        fix = "`lode doctor` shows what is seen of it"
+    raise TrainingError(
+        "the device must be one that torch can use here", wanted, f"{fix}; here there is {', '.join(here)} (or auto)"
+    )
+
+
+def devices() -> list[str]:
+    """Names of the devices that torch can use here."""
+    cards = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return [*cards, *["mps"] * torch.backends.mps.is_available(), "cpu"]
 
 
 def candidates(train: TrainOptions, device: str) -> list[Setting]:
