@@ -91,6 +91,38 @@ def test_a_wrong_value_is_named_with_its_place(tmp_path: Path, content: dict[str
     assert caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("content", "fix"),
+    [
+        (minimal(train={"batch": 0}), "`batch` is a whole number ≥ 1: samples a step over all ranks"),
+        (minimal(train={"precision": "half"}), "`precision` is auto | fp32 | bf16"),
+        (minimal(train={"precision": "bf61"}), "did you mean `bf16`?"),
+        (minimal(model={"family": "gan", "loss": "hing"}), "did you mean `hinge`?"),
+        (minimal(train={"budget": {}}), "the keys of `budget` are steps, samples, flops, minutes"),
+        (minimal(train={"optimizer": {"betas": [0.5]}}), "`betas` is a list of number: decay of"),
+        (minimal(data={"path": "d", "mix": {"e": 2}}), "`mix` is a mapping"),
+        (minimal(train={"optimizers": {"critic": {"lr": -1}}}), "`lr` is a number > 0: peak learning rate"),
+        (minimal(name="a b"), "`name` is text: names the run's folder: letters"),
+    ],
+)
+def test_a_wrong_value_is_told_what_is_right(tmp_path: Path, content: dict[str, Any], fix: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(write(tmp_path, content))
+    assert caught.value.fix.startswith(fix)
+
+
+def test_a_study_is_no_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "my recipe.yaml"
+    path.write_text(yaml.safe_dump({"name": "s", "recipe": minimal(), "sizes": {}}))
+    with pytest.raises(RecipeError, match=r"study, not a recipe\n.*\n.*lode study '.*my recipe.yaml'"):
+        Recipe.load(path)
+
+
+@pytest.mark.parametrize("name", ["Müller-Straße", "照片", "a.b_c-1", "हिन्दी"])
+def test_a_run_may_have_a_name_in_any_script(name: str) -> None:
+    assert parse(Recipe, minimal(name=name)).folder == Path("runs") / name
+
+
 def test_a_misspelt_family_is_put_right(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean 'gan'"):
         Recipe.load(write(tmp_path, minimal(model={"family": "gann"})))
@@ -105,6 +137,10 @@ def test_a_file_that_is_no_recipe_says_so(tmp_path: Path, content: str) -> None:
 def test_a_missing_file_and_a_folder_say_so(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="lode init"):
         Recipe.load(tmp_path / "none.yaml")
+    write(tmp_path, minimal())
+    with pytest.raises(RecipeError, match=r"did you mean '.*recipe\.yaml'"):
+        Recipe.load(tmp_path / "recip.yaml")
+    (tmp_path / "recipe.yaml").unlink()
     with pytest.raises(RecipeError, match="not a folder"):
         Recipe.load(tmp_path)
     path = write(tmp_path, minimal())

@@ -45,5 +45,9 @@ def test_other_distributions_add_their_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert "tabular" not in registry.names("family")
 
 
+def test_a_choice_is_named_once() -> None:
+    assert registry.did_you_mean("zzz", ["b", "a", "b"]) == "choose one of: a, b"
+
+
 def test_did_you_mean_knows_when_it_does_not_know() -> None:
     assert registry.did_you_mean("x", []) == "none is known here"

@@ -55,6 +55,43 @@ def test_operating_system_errors_say_how_to_mend_them(tmp_path: Path, code: int,
     assert leftovers(tmp_path) == []
 
 
+def test_a_path_that_is_not_there_has_the_nearest_one_named(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "photos" / "samples").mkdir(parents=True)
+    (tmp_path / "notes.txt").write_text("x")
+    assert storage.near_path(tmp_path / "runs" / "photo") == f"did you mean {str(tmp_path / 'runs' / 'photos')!r}?"
+    deep = tmp_path / "rnus" / "photos" / "samples"
+    assert storage.near_path(deep) == f"did you mean {str(tmp_path / 'runs' / 'photos' / 'samples')!r}?"
+    assert "is there, but not xyz in it" in storage.near_path(tmp_path / "xyz" / "deeper")
+    assert "is a file" in storage.near_path(tmp_path / "notes.txt" / "x")
+    assert storage.near_path(tmp_path / "xyz", "make it") == "make it"
+    assert storage.near_path(tmp_path) == ""
+
+
+def test_a_file_that_cannot_be_read_says_why_in_words(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
+    for name, said in {".": "it is a folder", "latin.txt": "UTF-8", "latim.txt": "did you mean"}.items():
+        try:
+            (tmp_path / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = storage.why_unreadable(error, tmp_path / name)
+            assert said in why
+            assert "Errno" not in why
+
+
+def test_a_folder_that_cannot_be_written_is_refused_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    storage.check_folder(tmp_path / "new" / "deeper")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StorageError, match="name of a file") as caught:
+            storage.check_folder(path)
+        assert caught.value.received == str(tmp_path / "file")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(StorageError, match="must be writable"):
+            storage.check_folder(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_is_replaced_as_one(tmp_path: Path) -> None:
     target = tmp_path / "data"
     for text in ("one", "two"):

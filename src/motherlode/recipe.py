@@ -8,6 +8,7 @@ file knows no family. `Recipe.load` takes about 5 ms.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,6 +20,8 @@ from motherlode import registry, schema, storage
 from motherlode.errors import RecipeError
 
 Model = TypeVar("Model", bound="Strict")
+NAME = r"^[^\W_][\w.-]*$"
+"""Names of runs and studies, and so of folders: letters and digits of any script, dots, dashes, underscores."""
 PROMPT = "{prompt}"
 """Where a prompt goes in a template."""
 
@@ -29,6 +32,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=(), validate_default=True
     )
+
+    @classmethod
+    def refuse(cls, content: Mapping[str, Any], path: Path) -> None:
+        """Raise a RecipeError where the file at `path` is plainly of another kind; by default none is."""
 
 
 class FieldOptions(Strict):
@@ -140,6 +147,9 @@ class OptimizerOptions(Strict):
     eps: float = Field(1e-8, gt=0, description="added to the denominator of Adam, AdamW and RMSprop")
     scale: Literal["adamw", "spectral"] = Field(
         "adamw", description="size of Muon's updates: as AdamW's are, or of one effect on a layer's output at any width"
+    )
+    every: int = Field(
+        1, ge=1, description="Muon moves a matrix on one step in so many, as many times as far; they take turns"
     )
     rates: dict[Literal["embedding", "head", "vector"], Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict,
@@ -282,7 +292,7 @@ class PriceOptions(Strict):
 class Recipe(Strict):
     """The whole of a run."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
+    name: str = Field(min_length=1, pattern=NAME, description="names the run's folder: letters, digits, . _ -")
     seed: int = Field(0, ge=0, description="where all randomness of the run comes from")
     out: str = Field("runs", description="folder that holds the run's folder")
     data: DataOptions
@@ -353,6 +363,13 @@ class Recipe(Strict):
         """
         return load(cls, path, changes)
 
+    @classmethod
+    def refuse(cls, content: Mapping[str, Any], path: Path) -> None:
+        """Refuse a study."""
+        if "recipe" in content:
+            fix = f"lode study {shlex.quote(str(path))}"
+            raise RecipeError("this is a study, not a recipe", str(path), fix)
+
     def changed(self, changes: Sequence[str], sections: Sequence[str]) -> Recipe:
         """The same recipe with changed keys, "key=value" each, where only keys of these sections may change.
 
@@ -399,11 +416,13 @@ def load(model: type[Model], path: str | Path, changes: Sequence[str] = ()) -> M
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError("the file must exist", str(path), "`lode init` writes a starter recipe") from error
+        fix = storage.near_path(path, "`lode init` writes a starter recipe")
+        raise RecipeError("the file must exist", str(path), fix) from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise RecipeError("the file must be readable YAML", str(path), str(error)) from error
+        raise RecipeError("the file must be readable YAML", str(path), storage.why_unreadable(error, path)) from error
     if not isinstance(content, dict):
         raise RecipeError("the file must hold `key: value` pairs", str(path), "`lode init` writes a starter recipe")
+    model.refuse(content, path)
     for change in changes:
         _apply(change, content)
     return parse(model, content, where=str(path))
@@ -445,6 +464,7 @@ def parse(model: type[Model], content: dict[str, Any], where: str = "", within: 
             raise RecipeError(f"{prefix}there is no key `{place}`", problem["input"], fix) from None
         message = problem["msg"].removeprefix("Value error, ")
         subject = f"`{place}`: " if place else ""
-        if problem["type"] == "missing":
+        if problem["type"] == "missing" and isinstance(inside[-1], str):
             raise RecipeError(f"{prefix}`{place}` must be given", None, f"add `{inside[-1]}:`") from None
-        raise RecipeError(f"{prefix}{subject}{message}", problem["input"], f"mend {place or 'it'}") from None
+        fix = schema.wanted(model, inside, problem["input"])
+        raise RecipeError(f"{prefix}{subject}{message}", problem["input"], fix) from None

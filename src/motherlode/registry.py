@@ -57,4 +57,4 @@ def did_you_mean(name: str, known: list[str]) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"choose one of: {', '.join(sorted(known))}" if known else "none is known here"
+    return f"choose one of: {', '.join(sorted({*known}))}" if known else "none is known here"

@@ -129,6 +129,33 @@ def remedy(model: type[BaseModel], place: tuple[int | str, ...], within: tuple[s
     return f"known here: {', '.join(sorted(known))}" if known else "no key is known here"
 
 
+def wanted(model: type[BaseModel], place: tuple[int | str, ...], value: Any) -> str:
+    """What to write instead of a value that does not fit at `place`: the nearest word, or what the key may be."""
+    names = [part for part in place if isinstance(part, str)]
+    while names:
+        section = model_at(model, tuple(names[:-1]))
+        field = section.model_fields.get(names[-1]) if section is not None else None
+        if field is not None:
+            break
+        names.pop()
+    else:
+        keys = ", ".join(model.model_fields)
+        return f"its keys are {keys}"
+    inner = section_of(field.annotation)
+    if inner is not None:
+        return f"the keys of `{names[-1]}` are {', '.join(inner.model_fields)}"
+    words = [part for part in get_args(field.annotation) if isinstance(part, str)]
+    near = get_close_matches(str(value), words, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    about = _about(field)
+    return f"`{names[-1]}` is {_article(kind(field))}" + (f": {about}" if about else "")
+
+
+def _article(words: str) -> str:
+    return f"a {words}" if words.partition(" ")[0] in ("whole", "number", "list", "mapping") else words
+
+
 def _default(field: FieldInfo) -> Any:
     default = field.get_default(call_default_factory=True, validated_data={})
     return ... if default is PydanticUndefined else default

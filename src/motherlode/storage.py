@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,8 @@ from motherlode.errors import CorruptError, LockedError, StorageError
 
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
+_MOST_NAMES = 1000
+"""Names of a folder among which a misspelt one is looked for."""
 
 
 def hash_bytes(data: bytes | memoryview) -> str:
@@ -212,7 +215,61 @@ def explain(error: OSError, path: Path) -> StorageError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError("the folder must be writable", str(path), "change its permissions or choose another --out")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        file = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), path)
+        return StorageError("a folder must not have the name of a file", str(file), "choose another --out")
+    if error.errno == errno.ENOENT:
+        return StorageError("the file must exist", str(path), near_path(path) or "check the path")
     return StorageError("the file system must accept this file", f"{path}: {error}", "choose another folder")
+
+
+def why_unreadable(error: Exception, path: str | Path) -> str:
+    """The fix for a file that could not be read, in words for a person."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return near_path(path) or "check the path"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder: name a file"
+    if isinstance(error, PermissionError):
+        return "its permissions forbid reading: change them"
+    if isinstance(error, UnicodeDecodeError):
+        return f"save it as UTF-8 text (byte {error.start} is none)"
+    return str(error)
+
+
+def near_path(path: str | Path, otherwise: str = "") -> str:
+    """A fix for a path that is not there: the nearest one that is.
+
+    Args:
+        otherwise: the fix where nothing is near, or the path is there; default: how far the path goes.
+    """
+    place, rest = Path(path).expanduser(), Path()
+    if place.exists():
+        return otherwise
+    while not place.parent.exists():
+        place, rest = place.parent, place.name / rest
+    if not place.parent.is_dir():
+        return otherwise or f"{place.parent} is a file, not a folder"
+    try:
+        names = sorted(os.listdir(place.parent))[:_MOST_NAMES]
+    except OSError:
+        names = []
+    for name in get_close_matches(place.name, names, n=3, cutoff=0.6):
+        if (place.parent / name / rest).exists():
+            return f"did you mean {str(place.parent / name / rest)!r}?"
+    return otherwise or f"the folder {place.parent} is there, but not {place.name} in it"
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuse a folder that could not be written to, before work is spent on what is to go there.
+
+    Raises:
+        StorageError: it, or one above it, is a file, or not writable.
+    """
+    place = _existing(Path(path).absolute())
+    if not place.is_dir():
+        raise explain(NotADirectoryError(errno.ENOTDIR, ""), Path(path))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise explain(PermissionError(errno.EACCES, ""), Path(path))
 
 
 def _existing(path: Path) -> Path:

@@ -202,7 +202,7 @@ def load(folder: str | Path) -> Tokenizer:
         raise DatasetError(
             "a tokenizer folder must hold tokenizer.json",
             str(path),
-            "save it with `save_pretrained` of a fast tokenizer, or use data.tokenizer: auto",
+            storage.near_path(path, "save it with `save_pretrained` of a fast tokenizer, or use data.tokenizer: auto"),
         )
     return _load(path, (path / FILE).stat().st_mtime_ns)
 

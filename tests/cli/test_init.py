@@ -9,7 +9,7 @@ from motherlode import registry, schema
 from motherlode.cli.init import file_name, starter
 from motherlode.recipe import Recipe, parse
 
-from .conftest import Lode, assert_one_clear_error
+from .conftest import FIXTURE, Lode, assert_one_clear_error
 
 
 @pytest.mark.parametrize("family", registry.names("family"))
@@ -54,7 +54,27 @@ def test_init_of_what_is_no_dataset_says_so(lode: Lode, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("photos", "photos"), ("my photos!", "my-photos-"), ("...", "first"), ("été", "t-"), ("-x", "x")]
+    ("text", "name"),
+    [
+        ("photos", "photos"),
+        ("my photos!", "my-photos"),
+        ("...", "first"),
+        ("été", "été"),
+        ("e\u0301te\u0301", "été"),
+        ("照 片", "照-片"),
+        ("-x", "x"),
+    ],
 )
 def test_any_folder_gives_a_name_a_run_may_have(text: str, name: str) -> None:
     assert file_name(text) == name
+    parse(Recipe, {"name": name, "data": {"path": "d"}, "model": {"family": "gan"}})
+
+
+def test_commands_to_come_may_be_pasted_whatever_a_path_holds(lode: Lode, here: Path) -> None:
+    result = lode("init", "--out", "my first.yaml")
+    assert "lode estimate 'my first.yaml'  and  lode train 'my first.yaml'" in result.stdout
+    (here / "my photos").mkdir()
+    assert_one_clear_error(lode("init", "my photos"), "lode prepare 'my photos'")
+    made = lode("prepare", FIXTURE, "--out", "sets/it's [a]", "--workers", "1")
+    assert "lode init 'sets/it'\"'\"'s [a]'" in made.stdout
+    assert_one_clear_error(lode("init", "sets"), "one of the datasets in it: it's [a]")

@@ -18,6 +18,7 @@ import yaml
 
 from motherlode import storage
 from motherlode.recipe import Recipe
+from motherlode.training.pools import Generated
 from motherlode.training.run import Run
 
 from .conftest import Lode, assert_one_clear_error
@@ -170,10 +171,21 @@ def test_what_is_not_there_is_named(lode: Lode, here: Path, words: list[str], sa
     [
         (["evaluate", "run", "-m", "frechett"], ["frechett", "frechet"]),
         (["evaluate", "run", "--extractor", "efficientnet-lite9"], ["efficientnet-lite9"]),
+        (["evaluate", "run", "--train", "mine"], ["knows what it was trained on"]),
+        (["evaluate", "run", "--out", "mine/photo.jpg"], ["name of a file", "mine/photo.jpg"]),
+        (["evaluate", "run", "--against", "rnu"], ["must be a report", "did you mean 'run'"]),
+        (["evaluate", "run", "--reference", "rnu"], ["must be in a folder", "did you mean 'run'"]),
+        (["evaluate", "run", "--harness", "x.yaml"], ["causal language model"]),
+        (["evaluate", "run/checkpoints"], ["run.json", "did you mean 'run'"]),
+        (["evaluate", "."], ["open one of the runs in it: run"]),
+        (["generate", "run", "--prompt", "x"], ["only runs of texts or of fields"]),
+        (["generate", "rnu"], ["did you mean 'run'"]),
         (["generate", "run", "--label", "Bug"], ["did you mean 'Bag'"]),
         (["generate", "run", "--variant", "emma"], ["did you mean 'ema'"]),
         (["generate", "run", "--checkpoint", "step-5"], ["choose one of: best, last, step-"]),
         (["generate", "run", "--out", "mine"], ["choose another --out"]),
+        (["generate", "run", "--device", "gpu"], ["`cuda` is the name", "here there is"]),
+        (["generate", "run", "--device", "cuda:99"], ["cuda:99", "here there is"]),
         (["export", "run", "--format", "pickle"], ["there is no export format"]),
         (["export", "run", "--out", "mine"], ["choose another --out"]),
     ],
@@ -185,7 +197,9 @@ def test_what_a_run_cannot_do_is_refused_and_damages_nothing(
     (here / "mine").mkdir()
     (here / "mine" / "photo.jpg").write_bytes(b"mine")
     before = everything(here)
-    assert_one_clear_error(lode(*words), *said)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Generated, "take", lambda *_: pytest.fail("samples were made first"))
+        assert_one_clear_error(lode(*words), *said)
     assert everything(here) == before
 
 

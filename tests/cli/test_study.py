@@ -64,6 +64,14 @@ def test_mistakes_are_one_clear_error(lode: Lode, file: Path) -> None:
     assert_one_clear_error(lode("plan", "studies/tiny", "--budget", 5), "studies/tiny", "the table of runs must exist")
 
 
+def test_a_recipe_is_no_study(lode: Lode, here: Path, fashion: Path) -> None:
+    (here / "base.yaml").write_text(
+        yaml.safe_dump({"name": "base", "data": {"path": str(fashion)}, "model": {"family": "gan"}})
+    )
+    assert_one_clear_error(lode("study", "base.yaml"), "this is a recipe", "recipe: base.yaml", "lode train base.yaml")
+    assert [path.name for path in here.iterdir()] == ["base.yaml"]
+
+
 def test_the_chart_places_cells() -> None:
     cells = [
         {"D": 10.0 * 4**power, "loss": 4.0 / 2**power, "unique": unique} for power in range(3) for unique in (5, 50)

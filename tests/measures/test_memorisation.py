@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from motherlode.data.step import wilson
 from motherlode.errors import MeasureError
+from motherlode.measures.interval import share_interval
 from motherlode.measures.memorisation import memorised
 from motherlode.randomness import numpy_generator
 
@@ -74,3 +76,11 @@ def test_bad_input_is_refused() -> None:
         memorised(draw(20, 1), draw(20, 2)[:, :5], draw(20, 3))
     with pytest.raises(MeasureError, match="finite"):
         memorised(draw(20, 1) * np.nan, draw(20, 2), draw(20, 3))
+
+
+@pytest.mark.parametrize("num", [33, 50, 64, 100, 333])
+def test_the_end_of_a_share_of_none_or_all_is_round(num: int) -> None:
+    assert share_interval(np.zeros(num), 0.9).low == 0.0
+    assert share_interval(np.ones(num), 0.9).high == 1.0
+    assert wilson(0, num)[0] == 0.0
+    assert wilson(num, num)[1] == 1.0

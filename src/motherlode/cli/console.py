@@ -7,6 +7,7 @@ read. Numbers carry their units in both.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 __all__ = [
+    "command",
     "count",
     "counted",
     "done",
@@ -98,6 +100,11 @@ def count(number: float) -> str:
 def counted(number: int, noun: str) -> str:
     """A number of things: "1 row", "12,345 rows"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def command(*words: object) -> str:
+    """A command a person can paste into a shell, whatever its paths hold."""
+    return shlex.join(str(word) for word in words)
 
 
 def size(num_bytes: float) -> str:

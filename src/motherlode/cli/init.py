@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,8 @@ def command(
         raise RecipeError("`init` does not overwrite a file", str(target), "choose another --out, or add --force")
     family = family or suited(opened.modality if opened is not None else "image")
     write_text(target, starter(name, str(dataset or "datasets/mine"), family, opened))
-    console.done(f"{target}: read it, then  lode estimate {target}  and  lode train {target}")
+    first, second = (console.command("lode", verb, target) for verb in ("estimate", "train"))
+    console.done(f"{target}: read it, then  {first}  and  {second}")
 
 
 def suited(modality: str) -> str:
@@ -56,9 +58,12 @@ def suited(modality: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """`text` as a run's name: letters, digits, dots, dashes and underscores."""
-    kept = "".join(letter if (letter.isalnum() and letter.isascii()) or letter in "._-" else "-" for letter in text)
-    return kept.lstrip("._-") or "first"
+    """`text` as a run's name: letters and digits of any script, dots, dashes and underscores."""
+    composed = unicodedata.normalize("NFC", text)
+    kept = "".join(
+        letter if unicodedata.category(letter)[0] in "LMN" or letter in "._-" else " " for letter in composed
+    )
+    return "-".join(kept.split()).lstrip("._-") or "first"
 
 
 def starter(name: str, path: str, family: str = "gan", dataset: Dataset | None = None) -> str:

@@ -70,7 +70,8 @@ def command(
         console.warn(warning)
     train, heldout_rows = (console.count(len(dataset.split(name))) for name in ("train", "heldout"))
     console.done(f"{train} to train on, {heldout_rows} held out, in {dataset.path}")
-    console.results.print(f"  look at {dataset.path / 'card.html'}, then  lode init {dataset.path}", soft_wrap=True)
+    then = console.command("lode", "init", dataset.path)
+    console.results.print(f"  look at {dataset.path / 'card.html'}, then  {then}", soft_wrap=True, markup=False)
 
 
 def _guessed(source: Any) -> dict[str, str]:
@@ -155,13 +156,15 @@ def _read(path: Path | None) -> dict[str, Any]:
     import yaml
 
     from motherlode.errors import RecipeError
+    from motherlode.storage import why_unreadable
 
     if path is None:
         return {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError("the options must be a readable YAML file", str(path), str(error)) from error
+        fix = why_unreadable(error, path)
+        raise RecipeError("the options must be a readable YAML file", str(path), fix) from error
     if not isinstance(content, dict):
         raise RecipeError("the options must be `key: value` pairs", str(path), "see docs/data.md")
     return content

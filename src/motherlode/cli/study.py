@@ -50,7 +50,8 @@ def command(
     show(done)
     if not done.complete:
         raise typer.Exit(130)
-    console.done(f"{done.folder / 'report.html'}: next  lode plan {done.folder} --budget MONEY")
+    then = console.command("lode", "plan", done.folder, "--budget", "MONEY")
+    console.done(f"{done.folder / 'report.html'}: next  {then}")
 
 
 def _followed(options: object, on: object, workers: int | None) -> Study:

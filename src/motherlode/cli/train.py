@@ -38,7 +38,7 @@ def command(
     run = followed(loaded)
     if run.facts["status"] == "stopped":
         raise typer.Exit(130)
-    console.done(f"run in {run.path}: next  lode evaluate {run.path}")
+    console.done(f"run in {run.path}: next  {console.command('lode', 'evaluate', run.path)}")
 
 
 def followed(recipe: Recipe) -> Run:

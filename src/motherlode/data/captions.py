@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from motherlode import storage
 from motherlode.data.spans import open_text
 from motherlode.errors import SourceError
 
@@ -37,7 +38,9 @@ class Captions:
             for name, text in _pairs(path):
                 found.setdefault(_stem(name.strip()), text.strip())
         except (OSError, EOFError) as error:
-            raise SourceError("the file of captions must be readable", path, str(error)) from error
+            raise SourceError(
+                "the file of captions must be readable", path, storage.why_unreadable(error, path)
+            ) from error
         found = {name: text for name, text in found.items() if name and text}
         if not found:
             raise SourceError("a file of captions must hold some", path, "lines `name: text`, or a CSV with columns")

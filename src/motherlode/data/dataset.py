@@ -8,6 +8,7 @@ flipped bit or a missing tail is named before any row of that file reaches a mod
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -258,6 +259,13 @@ def _num_rows(path: Path) -> int:
 
 def _why_not(path: Path) -> str:
     if not path.exists():
-        return "prepare it first: lode prepare SOURCE --out " + str(path)
+        return storage.near_path(path, f"prepare it first: lode prepare SOURCE --out {shlex.quote(str(path))}")
+    if path.is_file() and path.suffix in (".yaml", ".yml"):
+        return "that is a file: name the dataset's folder"
+    beside = Path("datasets") / path.resolve().name
+    if (beside / FACTS).is_file():
+        return f"did you mean {str(beside)!r}?"
     near = sorted(child.parent.name for child in path.glob(f"*/{FACTS}"))
-    return f"open one of the datasets in it: {', '.join(near)}" if near else "point at a folder `lode prepare` made"
+    if near:
+        return f"open one of the datasets in it: {', '.join(near)}"
+    return f"prepare it first: lode prepare {shlex.quote(str(path))}"

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode import storage
 from motherlode.data.dataset import FACTS, Dataset
 from motherlode.data.raw import Job
 from motherlode.data.readers import read
@@ -197,7 +198,7 @@ def _json_texts(path: str) -> Iterator[str]:
                 except ValueError:
                     continue
     except OSError as error:
-        raise SourceError("an evaluation set must be readable", path, str(error)) from error
+        raise SourceError("an evaluation set must be readable", path, storage.why_unreadable(error, path)) from error
 
 
 def _strings(value: object) -> Iterator[str]:
@@ -218,7 +219,7 @@ def _parquet_texts(path: str) -> Iterator[str]:
             for batch in file.iter_batches():
                 yield from ("\n".join(_strings(row)) for row in batch.to_pylist())
     except (OSError, pa.ArrowException) as error:
-        raise SourceError("an evaluation set must be readable", path, str(error)) from error
+        raise SourceError("an evaluation set must be readable", path, storage.why_unreadable(error, path)) from error
 
 
 def stamps(paths: Iterable[str]) -> list[str]:
@@ -233,7 +234,7 @@ def stamps(paths: Iterable[str]) -> list[str]:
             found.append(path)
             continue
         if not os.path.exists(path):
-            raise SourceError("an evaluation set must exist", path, "check the path")
+            raise SourceError("an evaluation set must exist", path, storage.near_path(path))
         files = [item for item in sorted(Path(path).rglob("*")) if item.is_file()] or [Path(path)]
         found += [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
     return found

@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+from motherlode import storage
 from motherlode.data.spans import COMPRESSED
 from motherlode.errors import SourceError
 from motherlode.registry import did_you_mean
@@ -490,7 +491,7 @@ def _place(name: str, path: str) -> Place:
         return Place(name or local.name.split(".")[0], str(local.resolve().parent), (local.resolve().name,))
     if any(sign in path for sign in "*?["):
         return _globbed(name, local)
-    raise SourceError("the source must exist", path, _nearest(local))
+    raise SourceError("the source must exist", path, storage.near_path(local))
 
 
 def _globbed(name: str, pattern: Path) -> Place:
@@ -533,15 +534,6 @@ def _remote_place(name: str, url: str) -> Place:
     except OSError as error:
         raise SourceError("a URL must be reachable", url, f"{type(error).__name__}: {error}") from error
     raise SourceError("the source must exist", url, "check the URL, and that the credentials allow reading it")
-
-
-def _nearest(path: Path) -> str:
-    """A fix for a path that is not there."""
-    parent = path.parent
-    if parent.is_dir():
-        near = did_you_mean(path.name, sorted(os.listdir(parent))[:1000])
-        return near if near.startswith("did") else f"the folder {parent} is there, but not this in it"
-    return f"the folder {parent} does not exist either"
 
 
 def _nonempty(partitions: Iterator[Partition], source: SourceLike) -> Iterator[Partition]:

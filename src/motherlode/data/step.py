@@ -220,7 +220,7 @@ def wilson(successes: int, trials: int, z: float = 1.645) -> tuple[float, float]
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * float(np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2)))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, centre - half) if successes else 0.0, min(1.0, centre + half) if successes < trials else 1.0
 
 
 def _code(names: list[str], name: str) -> int:

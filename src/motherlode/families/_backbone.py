@@ -33,7 +33,8 @@ def read_backbone(folder: str | Path, spec: SampleSpec) -> nn.Module:
 
     folder = Path(folder)
     if not (folder / _FACTS).is_file() or not (folder / _RECIPE).is_file():
-        raise RecipeError("a network can begin from the folder of a run", str(folder), "train an autoencoder first")
+        fix = storage.near_path(folder, "train an autoencoder first")
+        raise RecipeError("a network can begin from the folder of a run", str(folder), fix)
     facts = storage.read_json(folder / _FACTS)
     recipe, learnt = Recipe.load(folder / _RECIPE), SampleSpec.from_dict(facts["spec"])
     if (learnt.modality, learnt.shape) != (spec.modality, spec.shape):

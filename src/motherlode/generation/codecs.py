@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode import storage
 from motherlode.errors import MotherlodeError, RecipeError
 from motherlode.fields import Field
 
@@ -104,7 +105,9 @@ class FieldCodec:
             return self.codec.tokens_of(self.field, Path(path).read_bytes()).astype(np.int64)
         except (OSError, ValueError, MotherlodeError) as error:
             raise RecipeError(
-                f"{self.field.name} must be a file of {self.spec.modality}", str(path), str(error)
+                f"{self.field.name} must be a file of {self.spec.modality}",
+                str(path),
+                storage.why_unreadable(error, path),
             ) from error
 
     def encode(self, sample: NDArray[Any]) -> bytes:

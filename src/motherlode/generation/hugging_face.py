@@ -104,7 +104,9 @@ def write(run: Run, family: Family, variant: str, facts: dict[str, Any], folder:
     """
     space = run.spec.tokens
     if space is None:
-        raise StorageError("only runs whose samples are tokens become Hugging Face folders", str(run.path))
+        raise StorageError(
+            "only runs whose samples are tokens become Hugging Face folders", str(run.path), "export it as safetensors"
+        )
     (length,) = run.spec.shape
     files = {**family.files(), **tokenizer_files(space.folder, length_tokens=length)}
     does_write = family.causal(variant) is not None

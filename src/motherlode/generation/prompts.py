@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode import storage
 from motherlode.errors import RecipeError
 from motherlode.recipe import PROMPT, GenerateOptions
 
@@ -189,7 +190,8 @@ def read_prompts(given: Sequence[str]) -> list[str]:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError("a file of prompts must be readable text", str(path), str(error)) from error
+            fix = storage.why_unreadable(error, path)
+            raise RecipeError("a file of prompts must be readable text", str(path), fix) from error
         prompts = [line for line in lines if line.strip()]
         if not prompts:
             raise RecipeError("a file of prompts must hold a prompt a line", str(path), "write one")

@@ -236,7 +236,7 @@ def find_extractor(source: str | Path | nn.Module | Extractor = "auto", **option
         return _from_module(_torchscript(Path(name)), Path(name).stem, options)
     if ":" in name:
         return _from_module(_attribute(name), name.rpartition(":")[2], options)
-    fix = f"{did_you_mean(name, [*NAMES])} Your own: module:attribute, file.py:attribute or a TorchScript file"
+    fix = f"{did_you_mean(name, [*NAMES])} (or your own: module:attribute, file.py:attribute, a TorchScript file)"
     raise MeasureError("there is no extractor of this name", name, fix)
 
 
@@ -395,5 +395,7 @@ def _attribute(name: str) -> nn.Module:
     except (ImportError, OSError, AttributeError, TypeError) as error:
         raise MeasureError("the extractor's module must be importable", name, str(error)) from error
     if not isinstance(found, nn.Module):
-        raise MeasureError("the extractor must be an nn.Module or make one", f"{name}: {type(found).__name__}")
+        raise MeasureError(
+            "the extractor must be an nn.Module or make one", f"{name}: {type(found).__name__}", "name a class"
+        )
     return found

@@ -164,4 +164,5 @@ def _wilson(share: float, num: float, z: float) -> tuple[float, float]:
     """Ends of Wilson's interval (1927) of a share of `num` outcomes."""
     centre = (share + z * z / (2 * num)) / (1 + z * z / num)
     half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At 0 and at 1 an end is that very number, where rounding would leave 1e-19.
+    return max(0.0, centre - half) if share > 0 else 0.0, min(1.0, centre + half) if share < 1 else 1.0

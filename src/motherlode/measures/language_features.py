@@ -179,7 +179,7 @@ def find_text_extractor(source: str | Path | TextExtractor = "auto") -> TextExtr
     folder = Path(name).expanduser()
     if (folder / "config.json").is_file():
         return _made(lambda **chosen: Encoder(folder, _name_of(folder), **chosen), name, options)
-    fix = f"{did_you_mean(name, [*NAMES])} Or a Hugging Face folder: config.json, tokenizer.json, model.safetensors"
+    fix = f"{did_you_mean(name, [*NAMES])} (or a Hugging Face folder: config.json, tokenizer.json, model.safetensors)"
     raise MeasureError("there is no extractor of texts of this name", name, fix)
 
 
@@ -221,7 +221,9 @@ def _loaded(folder: Path) -> tuple[Any, Any]:
         raise MissingExtraError("an extractor of texts", "text") from error
     for name in ("tokenizer.json", "model.safetensors"):
         if not (folder / name).is_file():
-            raise MeasureError("a folder of a model must hold its weights and tokenizer", f"{folder}: no {name}")
+            raise MeasureError(
+                "a folder of a model must hold its weights and tokenizer", f"{folder}: no {name}", "add it"
+            )
     shown = logging.is_progress_bar_enabled()
     try:
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]

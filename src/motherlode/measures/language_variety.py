@@ -158,7 +158,9 @@ def _brevity(lengths_N: NDArray[np.int64], kept_N: NDArray[np.bool_]) -> NDArray
 def _grams(texts: Sequence[NDArray[np.int64]], order: int) -> Grams:
     found = grams(texts, order)
     if not len(found.gram_M):
-        raise MeasureError(f"texts must have at least {order} words or characters", f"{len(texts)} texts, all shorter")
+        raise MeasureError(
+            f"texts must have at least {order} words or characters", f"{len(texts)} texts, all shorter", "leave it out"
+        )
     return found
 
 

@@ -191,7 +191,9 @@ class Report(Mapping[str, Measure]):
         """
         pairs, refused = self._pairs(other), self.unlike(other)
         if not pairs:
-            raise MeasureError("two reports must share a measure to be compared", f"{[*self]} and {[*other]}")
+            raise MeasureError(
+                "two reports must share a measure to be compared", f"{[*self]} and {[*other]}", "take the same measures"
+            )
         if len(refused) == len(pairs):
             raise next(iter(refused.values()))
         return [
@@ -243,7 +245,9 @@ class Report(Mapping[str, Measure]):
         path = Path(path)
         path = path / JSON if path.is_dir() else path
         if not path.is_file():
-            raise MeasureError("there must be a report to open", str(path), "`lode evaluate` writes one")
+            raise MeasureError(
+                "there must be a report to open", str(path), storage.near_path(path, "`lode evaluate` writes one")
+            )
         content = storage.read_json(path)
         try:
             if content["format"] > FORMAT:
@@ -272,7 +276,7 @@ def difference(
     """
     first_defined, defined = definition(before.name), definition(after.name)
     if before.name != after.name and before.name != defined.bounds and first_defined.bounds != after.name:
-        raise MeasureError("only like measures compare", f"{before.name} and {after.name}")
+        raise MeasureError("only like measures compare", f"{before.name} and {after.name}", "compare equal names")
     for field in _UNLIKE:
         first, second = getattr(before, field), getattr(after, field)
         if first != second and field not in defined.across:

@@ -55,7 +55,7 @@ def locate(source: str | Path, sha256: str | None = None) -> tuple[Path, str]:
     else:
         path = Path(source).expanduser()
     if not path.is_file():
-        raise MeasureError("the file of weights must exist", str(path), "give a path or a URL with its sha256")
+        raise MeasureError("the file of weights must exist", str(path), storage.near_path(path, "name a file"))
     digest = sha256_file(path)
     if sha256 and (len(sha256) < 8 or not digest.startswith(sha256.lower())):
         raise CorruptError(

@@ -6,6 +6,7 @@ either. Unknown keys are refused, here and in every recipe a change leads to.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from motherlode.errors import MotherlodeError, RecipeError
-from motherlode.recipe import Recipe, Strict, load, parse
+from motherlode.recipe import NAME, Recipe, Strict, load, parse
 
 RAW = "raw"
 Positive = Annotated[float, Field(gt=0)]
@@ -77,7 +78,7 @@ def _one_size() -> dict[str, dict[str, Any]]:
 class StudyOptions(Strict):
     """The whole of a study."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the study's folder")
+    name: str = Field(min_length=1, pattern=NAME, description="names the study's folder: letters, digits, . _ -")
     out: str = Field("studies", description="folder that holds the study's folder")
     recipe: str | dict[str, Any] = Field(description="the base recipe: a file beside this one, or the recipe itself")
     measure: str = Field(
@@ -163,6 +164,17 @@ class StudyOptions(Strict):
         found = beside if beside.is_file() else Path(options.recipe)
         return options.model_copy(update={"recipe": read_content(found)})
 
+    @classmethod
+    def refuse(cls, content: Mapping[str, Any], path: Path) -> None:
+        """Refuse a recipe."""
+        if "recipe" not in content and "model" in content:
+            raise RecipeError(
+                "this is a recipe; a study names one, and the axes along which its runs differ",
+                str(path),
+                f"write another file: `recipe: {path.name}`, with sizes, unique and samples (docs/plans.md); "
+                f"or train the recipe: lode train {shlex.quote(str(path))}",
+            )
+
     def save(self, path: Path) -> None:
         """Write the study as YAML, atomically."""
         from motherlode.storage import write_text
@@ -194,7 +206,9 @@ def changed(content: Mapping[str, Any], changes: Mapping[str, Any], where: str) 
         for section in sections:
             inner = inner.setdefault(section, {})
             if not isinstance(inner, dict):
-                raise RecipeError(f"`{section}` must hold keys to change one below it", f"{where}: {place}")
+                raise RecipeError(
+                    f"`{section}` must hold keys to change one below it", f"{where}: {place}", "check the key's place"
+                )
         inner[key] = value
     return result
 

@@ -142,7 +142,9 @@ def read_runs(source: Any) -> Runs:
             if np.isfinite(values).any():
                 numbers[name] = values
     if {values.size for values in numbers.values()} != {num_rows}:
-        raise RunsError("every column must have as many rows as the others", {k: v.size for k, v in numbers.items()})
+        raise RunsError(
+            "every column must have as many rows as the others", {k: v.size for k, v in numbers.items()}, "fill them"
+        )
     labels = [str(x) if _given(x) else _PLAIN for x in columns.get("treatment", [_PLAIN] * num_rows)]
     seeds = columns.get("seed")
     return _clean(numbers, labels, None if seeds is None else [str(x) if _given(x) else "" for x in seeds])
@@ -169,7 +171,11 @@ def _columns(source: Any) -> dict[str, Any]:
 
 def _read_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise RunsError("the table of runs must exist", str(path), "check the path")
+        raise RunsError(
+            "the table of runs must exist",
+            str(path),
+            storage.near_path(path, "name a CSV file, or a folder that `lode study` made"),
+        )
     if path.suffix == ".jsonl":
         rows = storage.read_lines(path)
         names = {name: None for row in rows for name in row}
@@ -182,7 +188,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     short = next((row for row in rows_of_text if len(row) != len(header)), None)
     if short is not None:
         raise RunsError(
-            f"every line of a CSV file must have as many fields as its header ({len(header)})", ",".join(short)
+            f"every line of a CSV file must have as many fields as its header ({len(header)})",
+            f"{path}: {','.join(short)}",
+            "mend that line; the header names N, D and loss, as in `lode plan --help`",
         )
     return {name: [row[i].strip() for row in rows_of_text] for i, name in enumerate(header)}
 

@@ -74,7 +74,8 @@ class Study:
         """
         folder = Path(folder)
         if not (folder / SUMMARY).is_file() or not (folder / FACTS).is_file():
-            raise StudyError("a study's folder must hold study.yaml and study.json", str(folder), "run the study first")
+            fix = storage.near_path(folder, "run the study first")
+            raise StudyError("a study's folder must hold study.yaml and study.json", str(folder), fix)
         facts = storage.read_json(folder / SUMMARY)
         by_key = {line["key"]: line for line in storage.read_lines(folder / CELLS)}
         return cls(

@@ -65,7 +65,11 @@ class Codec:
 
         where = f"data.fields.{name}.codec"
         if not (Path(folder) / FACTS).is_file():
-            raise RecipeError(f"{where} must be the folder of a run", str(folder), "train the codec first")
+            raise RecipeError(
+                f"{where} must be the folder of a run",
+                str(folder),
+                storage.near_path(folder, "train the codec first"),
+            )
         run = Run.open(folder)
         if run.facts["status"] != "finished":
             raise RecipeError(

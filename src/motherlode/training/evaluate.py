@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from motherlode import registry
+from motherlode import registry, storage
 from motherlode.errors import MeasureError
 from motherlode.families import Family
-from motherlode.measures.catalogue import CATALOGUE, GROUPS
+from motherlode.measures.catalogue import CATALOGUE, GROUPS, expand
 from motherlode.measures.features import Extractor
 from motherlode.measures.frechet import frechet_distance
 from motherlode.measures.interval import DEFAULT_LEVEL
@@ -38,6 +38,7 @@ from motherlode.training import evaluate_fields as fields
 from motherlode.training import evaluate_language as language
 from motherlode.training.asked import Asked
 from motherlode.training.pools import Decoded, Files, Generated, Reconstructed, pool_at
+from motherlode.training.precision import device_name
 
 if TYPE_CHECKING:
     from motherlode.training.run import Run
@@ -118,7 +119,7 @@ def evaluate(
         MissingExtraError: the harness, or the package of an extractor, is not installed.
         SourceError: a folder that is missing or holds no such files.
     """
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = device_name(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if (run is None) == (samples is None):
         raise MeasureError("evaluate measures a run or a folder of samples", None, "give `run`, or `samples`")
     asked = Asked(reference, train, num_samples, extractor, measures, level, seed, variant, which, device, stride)
@@ -126,6 +127,8 @@ def evaluate(
         from motherlode.training.run import Run
 
         run = Run.open(run) if isinstance(run, str | Path) else run
+        out = out or run.path
+        _check_run(run, asked, harness, out)
         if run.recipe.data.fields:
             report = _fields_of_run(run, asked, progress)
         elif run.spec.tokens is not None:
@@ -133,20 +136,49 @@ def evaluate(
         else:
             report = _images_of_run(run, asked, progress, perceptual)
         report = _with_harness(report, run, asked, harness, harness_limit) if harness else report
-        out = out or run.path
     elif reference is None:
         raise MeasureError("samples need something to be compared with", None, "give `reference`")
     else:
-        modality = _modality_of(samples or "", reference) if modality == "auto" else modality
-        if registry.find("modality", modality).stored == "text":
-            report = _language_of_folders(samples or "", asked, progress)
-        else:
-            subject = _of_folders(samples or "", reference, train, modality)
-            found = extractor_of(_for_images(extractor) or "auto", subject.spec)
-            report = _take(subject, found, asked, measures or (), progress, perceptual)
+        if out is not None:
+            storage.check_folder(out)
+        report = _folders(samples or "", reference, modality, asked, progress, perceptual)
     if out is not None:
         report.save(out)
     return report
+
+
+def _folders(
+    samples: str | Path,
+    reference: str | Path,
+    modality: str,
+    asked: Asked,
+    progress: Progress | None,
+    perceptual: Lpips | Extractor | None,
+) -> Report:
+    """The report on a folder of samples, whoever made them."""
+    modality = _modality_of(samples, reference) if modality == "auto" else modality
+    if registry.find("modality", modality).stored == "text":
+        return _language_of_folders(samples, asked, progress)
+    subject = _of_folders(samples, reference, asked.train, modality)
+    found = extractor_of(_for_images(asked.extractor) or "auto", subject.spec)
+    return _take(subject, found, asked, asked.measures or (), progress, perceptual)
+
+
+def _check_run(run: Run, asked: Asked, harness: tuple[str, ...], out: str | Path) -> None:
+    """Refuse what would fail only after measuring, or be passed over.
+
+    Raises:
+        MotherlodeError: `out` cannot be written, a task cannot be run, or training samples are named.
+    """
+    if asked.train is not None:
+        raise MeasureError(
+            "a run knows what it was trained on", f"train: {asked.train}", "leave it out: it is for folders of samples"
+        )
+    storage.check_folder(out)
+    if harness:
+        from motherlode.training.harness import check_tasks
+
+        check_tasks(run.checkpoint(asked.which), harness)
 
 
 def _with_harness(report: Report, run: Run, asked: Asked, tasks: tuple[str, ...], limit: int | None) -> Report:
@@ -166,6 +198,7 @@ def _images_of_run(run: Run, asked: Asked, progress: Progress | None, perceptual
     chosen = run.recipe.evaluate
     num_samples, level = asked.num_samples or chosen.num_samples, asked.level or chosen.level
     names = _names(run, asked, registry.find("family", run.recipe.family).measures)
+    expand(names)  # refuses what no panel has, before samples are made
     found = extractor_of(_for_images(asked.extractor) or chosen.extractor, run.spec)
     subject = _of_run(run, asked.reference, found, num_samples, asked.seed, asked.variant, asked.which, asked.device)
     asked = replace(asked, num_samples=num_samples, level=level)

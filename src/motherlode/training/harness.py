@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +56,9 @@ def harness_measures(
         MissingExtraError: the harness is not installed.
         MeasureError: no such task, its data cannot be read, or the model is none that writes from left to right.
     """
+    files = check_tasks(checkpoint, tasks)
     with _ambient_random_state():
         simple_evaluate, task_manager, wrapper = _harness()
-    if not _is_causal(checkpoint):
-        raise MeasureError(
-            "the harness needs a checkpoint of a causal language model", str(checkpoint), "train one: `family: gpt`"
-        )
-    files = [Path(task) for task in tasks if task.endswith((".yaml", ".yml"))]
-    for file in files:
-        if not file.is_file():
-            raise MeasureError(
-                "a task's file must exist", str(file), "give the name of a task, or the path of its YAML"
-            )
     with _ambient_random_state():
         # Reading the definitions of thousands of tasks takes half a minute: only where one of them is asked for.
         folders = [str(folder) for folder in {file.parent for file in files}]
@@ -94,6 +86,29 @@ def harness_measures(
                 "the harness must be able to run its task", text, "data on a hub need the network; a task file need not"
             ) from error
     return dict(_measures(results or {}, level))
+
+
+def check_tasks(checkpoint: Path, tasks: Sequence[str]) -> list[Path]:
+    """Refuse what the harness could not run, before anything is measured; cheap, and so blind to unknown names.
+
+    Returns:
+        The tasks that are files.
+
+    Raises:
+        MissingExtraError, MeasureError: as `harness_measures`.
+    """
+    if find_spec(_PACKAGE) is None:
+        raise MissingExtraError("EleutherAI's harness", "harness")
+    if not _is_causal(checkpoint):
+        raise MeasureError(
+            "the harness needs a checkpoint of a causal language model", str(checkpoint), "train one: `family: gpt`"
+        )
+    files = [Path(task) for task in tasks if task.endswith((".yaml", ".yml"))]
+    for file in files:
+        if not file.is_file():
+            fix = storage.near_path(file, "give the name of a task, or the path of its YAML")
+            raise MeasureError("a task's file must exist", str(file), fix)
+    return files
 
 
 def _harness() -> tuple[Any, Any, Any]:

@@ -204,5 +204,6 @@ def pool_at(path: str | Path, *, split: str, modality: str, spec: SampleSpec | N
         dataset = Dataset.open(path)
         return Decoded(Loader(dataset, split, spec or dataset.spec(), seed=0, batch=1), split)
     if not path.is_dir():
-        raise SourceError("samples to measure must be in a folder", str(path), "a dataset, or a folder of files")
+        fix = storage.near_path(path, "a dataset, or a folder of files")
+        raise SourceError("samples to measure must be in a folder", str(path), fix)
     return Files(path, registry.find("modality", modality), spec)

@@ -8,6 +8,7 @@ budget; a smaller one than is already spent changes nothing. Nor are prices, nam
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -60,7 +61,7 @@ class Run:
         """
         path = Path(path)
         if not (path / FACTS).is_file() or not (path / RECIPE).is_file():
-            raise TrainingError("a run's folder must hold run.json and recipe.yaml", str(path), "train it first")
+            raise TrainingError("a run's folder must hold run.json and recipe.yaml", str(path), _why_no_run(path))
         return cls(path)
 
     def __repr__(self) -> str:
@@ -157,13 +158,27 @@ class Run:
 
         Raises:
             CorruptError: a file of the checkpoint is damaged.
-            TrainingError: no such checkpoint, or it belongs to another architecture.
+            TrainingError: no such checkpoint, or it belongs to another architecture; or no such device.
         """
+        device = precision.device_name(device)
         folder = self.checkpoint(which)
         kind: type[Family] = registry.find("family", self.recipe.family)
         family = kind.build(self.recipe.family_options(), self.spec, self.recipe.seed)
         checkpoint.load_model(family, checkpoint.read_model(folder), folder.name)
         return family.to(device)
+
+
+def _why_no_run(path: Path) -> str:
+    """What a person most likely meant by a path that is no run."""
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return f"that is a file; this makes a run of a recipe: lode train {shlex.quote(str(path))}"
+    above = next((str(folder) for folder in path.parents if (folder / FACTS).is_file()), "")
+    if above:
+        return f"did you mean {above!r}?"
+    inside = sorted(str(file.parent) for file in path.glob(f"*/{FACTS}"))
+    if inside:
+        return f"open one of the runs in it: {', '.join(inside)}"
+    return storage.near_path(path, "train it first")
 
 
 def train(recipe: Recipe, *, start: Path | None = None, progress: Listener | None = None) -> Run:

@@ -221,7 +221,8 @@ def texts_at(path: str | Path, *, split: str, known: dict[str, int]) -> PlainTex
     if (path / FACTS).is_file():
         return dataset_texts(Dataset.open(path), split, known)
     if not path.is_dir():
-        raise SourceError("texts to measure must be in a folder", str(path), "a dataset, or a folder of text files")
+        fix = storage.near_path(path, "a dataset, or a folder of text files")
+        raise SourceError("texts to measure must be in a folder", str(path), fix)
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _ENDINGS)
     if not files:
         raise SourceError(

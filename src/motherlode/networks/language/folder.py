@@ -54,7 +54,9 @@ def read(folder: Path, space: TokenSpace, length: int, *, loader: str, kinds: tu
         raise RecipeError("a model's weights must be readable safetensors", str(folder), str(error)) from error
     absent = sorted(found["missing_keys"])
     if absent:
-        raise RecipeError("a model's folder must hold all its weights", f"{folder} lacks {', '.join(absent[:6])}")
+        raise RecipeError(
+            "a model's folder must hold all its weights", f"{folder} lacks {', '.join(absent[:6])}", "copy it whole"
+        )
     return network
 
 
