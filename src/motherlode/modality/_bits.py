@@ -91,3 +91,13 @@ def num_set(typing: Any, word: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.int64(types.uint64), generate
+
+
+@_instruction
+def as_float(typing: Any, word: Any) -> Any:
+    """The float32 whose 32 bits a word holds."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate

@@ -15,9 +15,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode.modality._bits import BLOCK, bits_between, lowest, num_set
 from motherlode.modality._compiled import compiled, inner
 from motherlode.modality.text.characters import DIGIT, LETTER, MARK, NUM_CODES, UNSPACED
-from motherlode.modality.text.kernels import BLOCK, decode
+from motherlode.modality.text.kernels import decode
+from motherlode.modality.text.runs import START, block_at, fold, hash_run
 
 (
     CHARACTERS,
@@ -42,22 +44,37 @@ _CELLS = 4096
 _FEED, _SPACE, _DOT = 10, 32, 46
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _PRIME = np.uint64(0x100000001B3)
+_ONE, _ALL = np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 _WIDE_SPACE, _ELLIPSIS, _LAST_RARE_HAN = 0x3000, 0x2026, 0x323B0
-
-
-@inner
-def _turn(value: np.uint64, byte: int) -> np.uint64:
-    """One more byte in a running hash: different for different words of up to seven bytes, and fast."""
-    return ((value << np.uint64(9)) | (value >> np.uint64(55))) + np.uint64(byte)
 
 
 @compiled
 def hash_word(word: NDArray[np.uint8]) -> np.uint32:
     """Hash of a word's bytes, ASCII letters in lower case, as `measure` makes it."""
-    value = np.uint64(1)
+    state, part, size = START, np.uint64(0), 0
     for byte in word:
-        value = _turn(value, byte | 32 if 65 <= byte <= 90 else byte)
-    return _finish(value)
+        state, part, size = _turn(state, part, size, byte)
+    return _finish(state, part, size)
+
+
+@inner
+def _turn(state: np.uint64, part: np.uint64, size: int, byte: int) -> tuple[np.uint64, np.uint64, int]:
+    """A running hash, the bytes not yet in it and how many there were in all, with one more byte of a word."""
+    part |= np.uint64(byte | 32 if byte < 128 else byte) << np.uint64(8 * (size & 7))
+    if size & 7 == 7:
+        return fold(state, part), np.uint64(0), size + 1
+    return state, part, size + 1
+
+
+@inner
+def _finish(state: np.uint64, part: np.uint64, size: int) -> np.uint32:
+    """A word's hash as 32 bits, never zero."""
+    return _short(fold(state, part) if size & 7 else state)
+
+
+@inner
+def _short(state: np.uint64) -> np.uint32:
+    return np.uint32(state >> np.uint64(32)) | np.uint32(1)
 
 
 @inner
@@ -90,21 +107,18 @@ def measure(
         masks_N: the bit of each document's language; 0 where there is no list for it.
         measures_NM: zeros.
     """
-    lower = np.zeros(256, np.uint8)
-    for byte in range(128):
-        lower[byte] = 0 if not flags[byte] & LETTER else (byte + 32 if 65 <= byte <= 90 else byte)
-    most = np.diff(offsets_N).max() + 2 if offsets_N.shape[0] > 1 else 2
-    entries, words = np.empty(most, np.uint64), np.empty(most, np.uint32)
+    # A word takes two bytes with what separates it, and an ideograph three.
+    most = np.diff(offsets_N).max() // 2 + 2 if offsets_N.shape[0] > 1 else 2
+    words, gaps = np.empty(most, np.uint32), np.empty(most, np.uint8)
     lines, line_sizes = np.empty(most, np.uint32), np.empty(most, np.uint32)
     parts, part_sizes = np.empty(most, np.uint32), np.empty(most, np.uint32)
     cells = np.zeros((2, _CELLS), np.uint32)
-    table = np.zeros(1024, np.uint32)
+    table, tail = np.zeros(1024, np.uint32), np.zeros(BLOCK, np.uint8)
     for i in range(offsets_N.shape[0] - 1):
-        text, measures_M = buffer[offsets_N[i] : offsets_N[i + 1]], measures_NM[i]
-        _count_characters(text, measures_M)
-        _count_lines(text, measures_M)
-        num = _hash_words(text, flags, lower, entries, measures_M)
-        num_words, num_lines, num_parts = _gather(entries[:num], words, lines, line_sizes, parts, part_sizes)
+        first, end, measures_M = offsets_N[i], offsets_N[i + 1], measures_NM[i]
+        _count_lines(buffer, first, end, tail, measures_M)
+        num_words = _hash_words(buffer, first, end, flags, tail, words, gaps, measures_M)
+        num_lines, num_parts = _gather(words[:num_words], gaps, lines, line_sizes, parts, part_sizes)
         most_slots = _power_of_two(2 * num_words)
         if most_slots > table.shape[0]:
             table = np.zeros(most_slots, np.uint32)
@@ -127,107 +141,144 @@ def _power_of_two(least: int) -> int:
 
 
 @inner
-def _finish(value: np.uint64) -> np.uint32:
-    """A word's running hash as 32 bits, never zero."""
-    return np.uint32((value * _MIX) >> np.uint64(32)) | np.uint32(1)
+def _hash_words(
+    buffer: NDArray[np.uint8],
+    first: int,
+    end: int,
+    flags: NDArray[np.uint8],
+    tail: NDArray[np.uint8],
+    words_W: NDArray[np.uint32],
+    gaps_W: NDArray[np.uint8],
+    measures_M: NDArray[np.int64],
+) -> int:
+    """Hash of each word, and line feeds before it, 2 for more; counts characters; returns how many words there are."""
+    num, gap, begin = 0, np.int64(0), np.int64(-1)
+    address, total = buffer.ctypes.data, buffer.shape[0]
+    for block in range(first, end, BLOCK):
+        width = min(BLOCK, end - block)
+        feeds, bits = _classify(block_at(buffer, block, end, tail), width, measures_M)
+        before = (bits << _ONE) | np.uint64(begin >= 0)
+        starts, ends = bits & ~before, ~bits & before & (_ALL >> np.uint64(BLOCK - width))
+        # The document ends a word too.
+        is_cut = block + BLOCK >= end and bits >> np.uint64(width - 1) != 0
+        for _ in range(num_set(ends) + is_cut):
+            if begin < 0:
+                place = lowest(starts)
+                starts &= starts - _ONE
+                gap += num_set(feeds & ((_ONE << np.uint64(place)) - _ONE))
+                feeds &= _ALL << np.uint64(place)
+                begin = block + place
+            stop = min(block + lowest(ends), end)
+            ends &= ends - _ONE
+            word, is_wide = hash_run(address + begin, stop - begin, total - begin)
+            if is_wide:
+                num, gap = _wide_words(buffer, begin, stop, flags, words_W, gaps_W, num, gap, measures_M)
+            else:
+                words_W[num], gaps_W[num] = _short(word), min(gap, 2)
+                num, gap = num + 1, np.int64(0)
+            begin = np.int64(-1)
+        if starts:
+            begin = block + lowest(starts)
+            gap += num_set(feeds)
+        elif begin < 0:
+            gap += num_set(feeds)
+    return num
 
 
 @inner
-def _hash_words(
-    text: NDArray[np.uint8],
-    flags: NDArray[np.uint8],
-    lower: NDArray[np.uint8],
-    entries: NDArray[np.uint64],
-    measures_M: NDArray[np.int64],
-) -> int:
-    """Running hash of each word, with a 0 for each line feed; returns how many entries there are.
+def _classify(address: int, width: int, measures_M: NDArray[np.int64]) -> tuple[np.uint64, np.uint64]:
+    """Which bytes of a block are line feeds, and which may be in words; counts its ASCII characters."""
+    whole = _ALL >> np.uint64(BLOCK - width)
+    wide = bits_between(address, 0, 128, 255) & whole
+    digits = bits_between(address, 0, 48, 57) & whole
+    letters = (bits_between(address, 32, 97, 122) | bits_between(address, 0, 95, 95)) & whole
+    num_characters = width - num_set(wide)
+    num_visible = num_characters - num_set(bits_between(address, 0, 0, 32) & whole)
+    num_digits, num_letters = num_set(digits), num_set(letters)
+    measures_M[CHARACTERS] += num_characters
+    measures_M[VISIBLE] += num_visible
+    measures_M[DIGITS] += num_digits
+    measures_M[SPACED_LETTERS] += num_letters + num_digits
+    measures_M[SYMBOLS] += num_visible - num_letters - num_digits
+    return bits_between(address, 0, _FEED, _FEED) & whole, wide | digits | letters
 
-    ASCII takes no branch: an entry is written at every byte, and counted where a word ends. One mispredicted branch a
-    word or a line more than doubled the time.
-    """
-    num, one = np.uint64(0), np.uint8(1)
-    num_alone = num_letters = place = 0
-    value, is_inside = np.uint64(1), np.uint8(0)
-    while place < text.shape[0]:
-        stop = _next_wide(text, place)
-        for here in range(place, stop):
-            byte = text[here]
-            letter = lower[byte]
-            is_letter = np.uint8(letter != 0)
-            entries[num] = value
-            num += np.uint64(is_inside & np.uint8(one - is_letter))
-            entries[num] = np.uint64(0)
-            num += np.uint64(byte == _FEED)
-            value = _turn(value, letter) if is_letter else np.uint64(1)
-            is_inside = is_letter
-        place = stop
-        while place < text.shape[0] and text[place] >= 128:
-            code, width = decode(text, place, text.shape[0])
+
+@inner
+def _wide_words(
+    buffer: NDArray[np.uint8],
+    place: int,
+    end: int,
+    flags: NDArray[np.uint8],
+    words_W: NDArray[np.uint32],
+    gaps_W: NDArray[np.uint8],
+    num: int,
+    gap: int,
+    measures_M: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Words of a run with characters beyond ASCII, and counts of those; (words there are now, gap before more)."""
+    state, part, size = START, np.uint64(0), 0
+    while place < end:
+        is_alone, is_letter, width = False, True, 1
+        if buffer[place] >= 128:
+            code, width = decode(buffer, place, end)
             width = max(width, 1)
             kind = _kind(code, flags)
-            is_visible = code != _WIDE_SPACE
-            measures_M[CHARACTERS] += 1
-            measures_M[VISIBLE] += is_visible
-            measures_M[SYMBOLS] += is_visible and not kind & (LETTER | MARK)
-            measures_M[DIGITS] += (kind & DIGIT) >> 1
             is_alone = kind & UNSPACED != 0
-            is_letter = np.uint8(not is_alone and (kind & LETTER != 0 or (kind & MARK != 0 and is_inside == one)))
-            if is_inside and not is_letter:
-                entries[num] = value
-                num += np.uint64(1)
-            if not (is_inside and is_letter):
-                value = np.uint64(1)
+            is_letter = not is_alone and (kind & LETTER != 0 or (kind & MARK != 0 and size > 0))
+            _count_wide(code, kind, is_letter, measures_M)
+        if size and not is_letter:
+            words_W[num], gaps_W[num] = _finish(state, part, size), min(gap, 2)
+            num, gap, state, part, size = num + 1, 0, START, np.uint64(0), 0
+        if is_letter or is_alone:
             for k in range(place, place + width):
-                value = _turn(value, text[k])
-            place += width
-            if is_alone:
-                entries[num] = value
-                num += np.uint64(1)
-                num_alone += 1
-            if not is_letter:
-                value = np.uint64(1)
-            is_inside = is_letter
-            num_letters += is_letter
-    entries[num] = value
-    num += np.uint64(is_inside)
-    measures_M[UNSPACED_WORDS] = num_alone
-    measures_M[SPACED_LETTERS] += num_letters
-    return np.int64(num)
+                state, part, size = _turn(state, part, size, buffer[k])
+        place += width
+        if is_alone or (place >= end and size):
+            words_W[num], gaps_W[num] = _finish(state, part, size), min(gap, 2)
+            num, gap, state, part, size = num + 1, 0, START, np.uint64(0), 0
+    return num, gap
+
+
+@inner
+def _count_wide(code: int, kind: int, is_letter: bool, measures_M: NDArray[np.int64]) -> None:
+    is_visible = code != _WIDE_SPACE
+    measures_M[CHARACTERS] += 1
+    measures_M[VISIBLE] += is_visible
+    measures_M[SYMBOLS] += is_visible and not kind & (LETTER | MARK)
+    measures_M[DIGITS] += (kind & DIGIT) >> 1
+    measures_M[SPACED_LETTERS] += is_letter
+    measures_M[UNSPACED_WORDS] += kind & UNSPACED != 0
 
 
 @inner
 def _gather(
-    entries: NDArray[np.uint64],
     words_W: NDArray[np.uint32],
+    gaps_W: NDArray[np.uint8],
     lines_U: NDArray[np.uint32],
     line_sizes_U: NDArray[np.uint32],
     parts_U: NDArray[np.uint32],
     part_sizes_U: NDArray[np.uint32],
-) -> tuple[int, int, int]:
-    """Finished hashes of words, of lines and of paragraphs that hold a word, and how many of each; sizes in words."""
-    num_words = num_lines = num_parts = 0
+) -> tuple[int, int]:
+    """Hashes of lines and of paragraphs that hold a word, and how many of each there are; sizes in words."""
+    num_lines = num_parts = 0
     line, part = np.uint64(1), np.uint64(1)
     line_size = part_size = 0
-    for k in range(entries.shape[0] + 1):
-        is_end = k == entries.shape[0]
-        if not is_end and entries[k] != 0:
-            word = _finish(entries[k])
-            words_W[num_words] = word
-            num_words += 1
-            line = (line ^ np.uint64(word)) * _MIX
-            line_size += 1
-            continue
-        if line_size:
+    for k in range(words_W.shape[0] + 1):
+        gap = gaps_W[k] if k < words_W.shape[0] else np.uint8(2)
+        if gap and line_size:
             lines_U[num_lines], line_sizes_U[num_lines] = np.uint32(line >> np.uint64(32)), line_size
             num_lines += 1
             part = (part ^ line) * _MIX
             part_size += line_size
-        if part_size and (not line_size or is_end):
-            parts_U[num_parts], part_sizes_U[num_parts] = np.uint32(part >> np.uint64(32)), part_size
-            num_parts += 1
-            part, part_size = np.uint64(1), 0
-        line, line_size = np.uint64(1), 0
-    return num_words, num_lines, num_parts
+            line, line_size = np.uint64(1), 0
+            if gap > 1:
+                parts_U[num_parts], part_sizes_U[num_parts] = np.uint32(part >> np.uint64(32)), part_size
+                num_parts += 1
+                part, part_size = np.uint64(1), 0
+        if k < words_W.shape[0]:
+            line = (line ^ np.uint64(words_W[k])) * _MIX
+            line_size += 1
+    return num_lines, num_parts
 
 
 @inner
@@ -242,53 +293,34 @@ def _count_stop_words(
 
 
 @inner
-def _count_lines(text: NDArray[np.uint8], measures_M: NDArray[np.int64]) -> None:
+def _count_lines(
+    buffer: NDArray[np.uint8], first: int, end: int, tail: NDArray[np.uint8], measures_M: NDArray[np.int64]
+) -> None:
     """Lines that are not blank, those that are items of a list, and those that end in an ellipsis."""
-    start = 0
-    while start < text.shape[0]:
-        stop = start
-        while stop < text.shape[0] and text[stop] != _FEED:
-            stop += 1
-        low = start
-        while low < stop and text[low] <= _SPACE:
-            low += 1
-        if low < stop:
-            measures_M[LINES] += 1
-            measures_M[BULLETS] += _is_bullet(text, low, stop)
-            measures_M[ELLIPSES] += _is_ellipsis(text, low, stop)
-        start = stop + 1
+    low = np.int64(-1)
+    for block in range(first, end, BLOCK):
+        address = block_at(buffer, block, end, tail)
+        whole = _ALL >> np.uint64(BLOCK - min(BLOCK, end - block))
+        feeds, shown = bits_between(address, 0, _FEED, _FEED) & whole, bits_between(address, 0, 33, 255) & whole
+        for _ in range(num_set(feeds) + 1):
+            stop = lowest(feeds)
+            if low < 0 and lowest(shown) < stop:
+                low = block + lowest(shown)
+            if stop < BLOCK:
+                _count_line(buffer, low, block + stop, measures_M)
+                low = np.int64(-1)
+                shown &= ~((np.uint64(2) << np.uint64(stop)) - _ONE)
+                feeds &= feeds - _ONE
+    _count_line(buffer, low, end, measures_M)
 
 
 @inner
-def _count_characters(text: NDArray[np.uint8], measures_M: NDArray[np.int64]) -> None:
-    """Characters, visible ones, symbols and digits among ASCII, in a loop that processors run on many bytes at once."""
-    num_wide = num_blank = num_letters = num_digits = 0
-    for byte in text:
-        num_wide += byte >= 128
-        num_blank += byte <= 32
-        num_digits += 48 <= byte <= 57
-        num_letters += (97 <= (byte | 32) <= 122) | (byte == 95)
-    num_characters = text.shape[0] - num_wide
-    num_visible = num_characters - num_blank
-    measures_M[CHARACTERS], measures_M[VISIBLE], measures_M[DIGITS] = num_characters, num_visible, num_digits
-    measures_M[SPACED_LETTERS] = num_letters + num_digits
-    measures_M[SYMBOLS] = num_visible - num_letters - num_digits
-
-
-@inner
-def _next_wide(text: NDArray[np.uint8], place: int) -> int:
-    """The first byte at or after `place` that is not ASCII, or the end."""
-    while place + BLOCK <= text.shape[0]:
-        high = np.uint8(0)
-        block = text[place : place + BLOCK]
-        for k in range(BLOCK):
-            high |= block[k]
-        if high >= 128:
-            break
-        place += BLOCK
-    while place < text.shape[0] and text[place] < 128:
-        place += 1
-    return place
+def _count_line(buffer: NDArray[np.uint8], low: int, stop: int, measures_M: NDArray[np.int64]) -> None:
+    """Count a line whose first visible byte is at `low`, -1 where it has none."""
+    if low >= 0:
+        measures_M[LINES] += 1
+        measures_M[BULLETS] += _is_bullet(buffer, low, stop)
+        measures_M[ELLIPSES] += _is_ellipsis(buffer, low, stop)
 
 
 @inner

@@ -23,7 +23,7 @@ ALONE = np.uint32(1 << 31)
 NUM_CLASSES = 0x20000
 """Code points with a class of their own; above lie ideographs up to `_END_IDEOGRAPHS`, and nothing of use."""
 _END_IDEOGRAPHS = 0x40000
-_START = np.uint64(0xCBF29CE484222325)
+START = np.uint64(0xCBF29CE484222325)
 _FACTOR = np.uint64(0x9FB21C651E98DF25)
 _SMALL = np.uint64(0x2020202020202020)
 _HIGH = np.uint64(0x8080808080808080)
@@ -60,7 +60,7 @@ def hash_run(address: int, num: int, room: int) -> tuple[np.uint64, bool]:
         num: bytes of the run.
         room: bytes of the buffer from there on.
     """
-    state, seen = _START, np.uint64(0)
+    state, seen = START, np.uint64(0)
     while num > 8:
         word = eight_bytes(address)
         seen |= word
@@ -71,6 +71,16 @@ def hash_run(address: int, num: int, room: int) -> tuple[np.uint64, bool]:
     # The bytes above the run stay zero, or "ab" would be "ab  ".
     state = fold(state, word | (_SMALL & (_ALL >> np.uint64(64 - 8 * num))))
     return state | _ONE, seen & _HIGH != 0
+
+
+@inner
+def block_at(buffer_B: NDArray[np.uint8], place: int, stop: int, tail: NDArray[np.uint8]) -> int:
+    """Address of the 64 bytes at `place`; where the buffer has fewer, those up to `stop` are copied into `tail`."""
+    if place + BLOCK <= buffer_B.shape[0]:
+        return buffer_B.ctypes.data + place
+    for k in range(min(BLOCK, stop - place)):
+        tail[k] = buffer_B[place + k]
+    return tail.ctypes.data
 
 
 @inner
@@ -100,11 +110,7 @@ def hash_tokens(
     tail = np.zeros(BLOCK, np.uint8)
     for block in range(place, stop, BLOCK):
         width = min(BLOCK, stop - block)
-        if block + BLOCK <= total:
-            bits = word_bits(address + block, width)
-        else:
-            tail[:width] = buffer_B[block:stop]
-            bits = word_bits(tail.ctypes.data, width)
+        bits = word_bits(block_at(buffer_B, block, stop, tail), width)
         before = (bits << _ONE) | np.uint64(begin >= 0)
         starts, ends = bits & ~before, ~bits & before
         if block + BLOCK >= stop:
@@ -156,7 +162,7 @@ def _wide_token(
     buffer_B: NDArray[np.uint8], place: int, stop: int, classes_C: NDArray[np.uint32]
 ) -> tuple[np.uint64, int]:
     """Hash of the first token at or after `place`, and the place after it; hash 0 where there is none."""
-    state, word, size = _START, np.uint64(0), 0
+    state, word, size = START, np.uint64(0), 0
     while place < stop:
         byte = buffer_B[place]
         width = 1
@@ -169,7 +175,7 @@ def _wide_token(
                 break
             place += width
             if sign:
-                return fold(_START, np.uint64(sign)) | _ONE, place
+                return fold(START, np.uint64(sign)) | _ONE, place
             continue
         place += width
         # Three bytes a character beyond ASCII, so that a word is hashed as if it were bytes.

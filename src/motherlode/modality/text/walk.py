@@ -14,9 +14,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode.modality._bits import as_float
 from motherlode.modality._compiled import compiled, fast
 
 NUM_ABREAST = 8
+_REBASE = np.float32(2.0**112)
+"""Between the exponents of a float16 and a float32 of the same bits."""
 
 
 @compiled
@@ -103,13 +106,14 @@ def walk(
 def score(
     hits_NH: NDArray[np.int32],
     num_hits_N: NDArray[np.int64],
-    weights_FL: NDArray[np.float32],
+    weights_FL: NDArray[np.uint16],
     prior_L: NDArray[np.float32],
     scores_NL: NDArray[np.float32],
 ) -> None:
     """Log-scores of the languages: the sum of log(1 + count) times the weights of each feature, plus the prior.
 
-    Samples without a feature score 0 everywhere.
+    Samples without a feature score 0 everywhere. Weights are the bits of float16, all finite: half the memory to read,
+    which is what takes the time.
     """
     counts_F = np.zeros(weights_FL.shape[0], np.int32)
     seen = np.empty(hits_NH.shape[1], np.int32)
@@ -128,4 +132,6 @@ def score(
             weight, row_L = logs[counts_F[seen[k]]], weights_FL[seen[k]]
             counts_F[seen[k]] = 0
             for language in range(row_L.shape[0]):
-                scores_L[language] += weight * row_L[language]
+                bits = np.uint32(row_L[language])
+                bits = (bits & np.uint32(0x7FFF)) << np.uint32(13) | (bits & np.uint32(0x8000)) << np.uint32(16)
+                scores_L[language] += weight * (as_float(bits) * _REBASE)
