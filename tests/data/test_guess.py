@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from motherlode.data.guess import guess
-from motherlode.errors import RecipeError
+from motherlode.errors import RecipeError, SourceError
 
 from .conftest import FASHION, picture
 
@@ -48,7 +48,6 @@ def test_two_modalities_are_a_question(tmp_path: Path) -> None:
         ({"text": "words", "url": "http://x"}, "text"),
         ({"file_name": "a.png", "text": "a caption"}, "image"),
         ({"file_name": "a.txt", "n": 1, "m": 2}, "text"),
-        ({"a": "b", "c": "d"}, None),
     ],
 )
 def test_columns_of_tables(tmp_path: Path, row: dict[str, object], expected: str | None) -> None:
@@ -56,6 +55,18 @@ def test_columns_of_tables(tmp_path: Path, row: dict[str, object], expected: str
     assert guess(tmp_path / "t.jsonl")[0] == expected
     (tmp_path / "t.csv").write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
     assert guess(tmp_path / "t.csv")[0] == expected
+
+
+def test_a_table_whose_columns_tell_nothing_is_a_question_and_columns_answer_it(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": "one.png", "b": "words", "c": 3}\n')
+    (tmp_path / "t.csv").write_text("a,b,c\none.png,words,3\n")
+    pq.write_table(pa.table({"a": ["one.png"], "b": ["words"], "c": [3]}), tmp_path / "t.parquet")
+    for name in ("t.jsonl", "t.csv", "t.parquet"):
+        with pytest.raises(SourceError, match=r"t\.\w+ has a, b, c\n.*columns: {text: …}"):
+            guess(tmp_path / name)
+        assert guess(tmp_path / name, {"text": "b"})[0] == "text"
+    for name in ("t.jsonl", "t.csv"):
+        assert guess(tmp_path / name, {"media": "a"})[0] == "image"
 
 
 def test_schemas_of_parquet_and_arrow(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from motherlode import storage
+from motherlode import registry, storage
 from motherlode.data import prepare as module
 from motherlode.data.dataset import Dataset
 from motherlode.data.prepare import PrepareOptions, parse_options, prepare
 from motherlode.errors import DatasetError, RecipeError, StorageError
+from motherlode.modality.image import decode
 
 from .conftest import FASHION, content, picture, write_folder
 
@@ -321,9 +322,32 @@ def test_nothing_fit_is_an_error_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     for number in range(3):
         (tmp_path / "raw" / f"{number}.png").write_bytes(b"junk" * 10)
-    with pytest.raises(DatasetError, match="unknown_format: 3"):
+    with pytest.raises(DatasetError, match=r"unknown_format: 3; such as '0.png' \(not a file of a kind"):
         prepare(tmp_path / "raw", out=tmp_path / "d", workers=1)
     assert not (tmp_path / "d").exists()
+
+
+def test_a_table_that_names_no_file_that_is_there_says_which(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(f"gone/{number}.png,a" for number in range(5)))
+    with pytest.raises(DatasetError, match=r"unreadable: 5; such as 'gone/0.png' \(.*(?s:.*)relative to the table"):
+        prepare(tmp_path / "t.csv", out=tmp_path / "d", workers=1)
+
+
+@pytest.mark.parametrize("name", registry.names("modality"))
+def test_no_sample_at_all_has_no_features(name: str) -> None:
+    modality = registry.find("modality", name)
+    found = modality.examine([], modality.Options())
+    assert modality.features(found.thumbs_NT).shape[0] == 0
+
+
+def test_what_an_extra_would_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "_reads_heif", lambda: False)
+    raw = write_folder(tmp_path / "raw", {"": 12})
+    (raw / "phone.heic").write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(100))
+    dataset = prepare(raw, out=tmp_path / "d", workers=1)
+    assert dataset.summary()["dropped"] == {"no_heic_reader": 1}
+    (warning,) = dataset.facts["warnings"]
+    assert "pip install 'motherlode[heic]'" in warning
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import pytest
 
 from motherlode import registry
 from motherlode.data import source as sources
+from motherlode.data.advice import advise
 from motherlode.data.raw import Job, Row
 from motherlode.data.readers import read
 from motherlode.data.source import Partition, SourceLike, SourceOptions, plan
@@ -100,6 +101,18 @@ def test_the_overview_of_generated_samples_is_no_sample(tmp_path: Path) -> None:
         "own/grid.png",
     ]
     assert planned.ignored == {sources.OVERVIEWS: 1, ".json": 1, ".jsonl": 1}
+
+
+def test_files_of_no_known_kind_are_named_with_what_to_do(tmp_path: Path) -> None:
+    for name in ("a.docx", "b.docx", "c.zip", "notes.txt", "d.xyz"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError) as caught:
+        partitions(tmp_path)
+    assert "2 .docx, 1 .txt, 1 .xyz, 1 .zip" in str(caught.value.received)
+    for remedy in ("unpack archives", "save documents as .pdf", "--modality text reads .txt"):
+        assert remedy in caught.value.fix
+    assert advise({".docx": 1, ".json": 3, ".txt": 1}) == "save documents as .pdf, .html or .txt"
+    assert advise([".xyz"], is_all=True) == ""
 
 
 def test_what_was_passed_over_is_told_in_few_words() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from motherlode.modality import Examination
-from motherlode.modality.image import MODALITY, png
+from motherlode.modality.image import MODALITY, decode, png
 from motherlode.modality.image.options import Clean
 
 OPTIONS = Clean()
@@ -100,7 +100,6 @@ def test_jpeg_and_tiff_bombs_are_refused() -> None:
     [
         (b"", "empty"),
         (b"hello, this is text", "unknown_format"),
-        (b"\x00\x00\x00\x18ftypheic" + bytes(100), "unknown_format"),
         (b"%PDF-1.4" + bytes(100), "unknown_format"),
         (png.SIGNATURE, "truncated"),
         (save(scene())[:-20], "truncated"),
@@ -121,6 +120,27 @@ def test_reasons(media: bytes, reason: str) -> None:
     assert found == reason
     assert kept is media
     assert all(len(column) == 1 for column in examination.columns.values())
+
+
+def test_pictures_of_phones_are_read_where_a_reader_is_installed() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    media = save(scene(120, 80), "HEIF")
+    found, kept, examination = examine_one(media)
+    assert found is None
+    assert kept[:3] == b"\xff\xd8\xff", "kept as JPEG, which every reader of datasets knows"
+    assert (int(examination.columns["width"][0]), int(examination.columns["height"][0])) == (120, 80)
+    assert examination.columns["original_format"][0] == "HEIF"
+    assert examine_one(media, max_pixels=1000)[0] == "decompression_bomb"
+    assert examine_one(media[: len(media) // 2])[0] in ("truncated", "undecodable")
+
+
+def test_pictures_of_phones_are_named_where_none_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for brands in (b"heic", b"mif1\x00\x00\x00\x00mif1heic"):
+        media = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands + bytes(100)
+        monkeypatch.setattr(decode, "_reads_heif", lambda: False)
+        assert examine_one(media)[0] == "no_heic_reader"
+    assert examine_one(save(scene(), "AVIF"))[0] is None
 
 
 def test_flipped_bit_in_png_is_found() -> None:

@@ -40,6 +40,7 @@ def command(
     """Turn raw files into a dataset: read, clean, deduplicate, split, card."""
     from motherlode.cli import console
     from motherlode.data import prepare as data_prepare
+    from motherlode.data.advice import advise
     from motherlode.data.source import passed_over
 
     given: dict[str, Any] = _read(options)
@@ -56,7 +57,7 @@ def command(
     target = out or Path(given.pop("out", "") or Path("datasets") / folder_name(source))
     given.pop("out", None)
     if "modality" not in given:
-        given |= _guessed(named)
+        given |= _guessed(named, given.get("columns"))
     parsed = data_prepare.parse_options(named, out=target, **given)
     if dry_run:
         _preview(parsed)
@@ -65,7 +66,9 @@ def command(
         dataset = data_prepare.run(parsed, stages)
     yields(dataset.facts["steps"])
     if dataset.facts["ignored"]:
-        console.results.print(f"passed over: {passed_over(dataset.facts['ignored'])}", markup=False, soft_wrap=True)
+        advice = advise(dataset.facts["ignored"])
+        shown = passed_over(dataset.facts["ignored"]) + (f"; {advice}" if advice else "")
+        console.results.print(f"passed over: {shown}", markup=False, soft_wrap=True)
     for warning in dataset.facts["warnings"]:
         console.warn(warning)
     train, heldout_rows = (console.count(len(dataset.split(name))) for name in ("train", "heldout"))
@@ -74,12 +77,12 @@ def command(
     console.results.print(f"  look at {dataset.path / 'card.html'}, then  {then}", soft_wrap=True, markup=False)
 
 
-def _guessed(source: Any) -> dict[str, str]:
+def _guessed(source: Any, columns: Any) -> dict[str, str]:
     """The modality that the source's files tell, said aloud; nothing where they tell none."""
     from motherlode.cli import console
     from motherlode.data.guess import guess
 
-    modality, why = guess(source)
+    modality, why = guess(source, columns if isinstance(columns, Mapping) else None)
     if modality is None:
         return {}
     console.results.print(f"modality: {modality} ({why})", markup=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -24,23 +24,36 @@ _MEDIA_SHARE, _TEXT_SHARE = 0.5, 0.8
 """Shares of the files from which they decide: pictures often have texts beside them, documents seldom pictures."""
 
 
-def guess(source: SourceLike) -> tuple[str | None, str]:
+def guess(source: SourceLike, columns: Mapping[str, str] | None = None) -> tuple[str | None, str]:
     """The modality of a source and what shows it; (None, "") where nothing does.
 
+    Args:
+        columns: what the user says of the columns of its tables, by role.
+
     Raises:
-        SourceError: the source is missing.
+        SourceError: the source is missing, or is tables whose columns tell nothing.
         RecipeError: it holds samples of two modalities.
     """
     modalities: list[Modality] = [registry.find("modality", name) for name in registry.names("modality")]
     votes: Counter[str] = Counter()
     shown: dict[str, str] = {}
+    unclear = ""
     for place in resolve(source):
         entries = list(islice(place.entries(), MOST_FILES))
         for entry in _without_sidecars(entries, modalities):
-            name, why = _vote(place, entry, modalities)
+            name, why = _vote(place, entry, modalities, columns or {})
             if name:
                 votes[name] += 1
                 shown.setdefault(name, why)
+            else:
+                unclear = unclear or why
+    if not votes and unclear:
+        raise SourceError(
+            "the columns of a table must tell what its samples are",
+            unclear,
+            "name the one that holds them in a file for --options: `columns: {text: …}`, or, for media or paths of "
+            "media, `columns: {media: …}` and --modality",
+        )
     if not votes:
         return None, ""
     texts = {modality.name for modality in modalities if modality.stored == "text"}
@@ -59,17 +72,22 @@ def _without_sidecars(entries: list[Entry], modalities: Iterable[Modality]) -> I
     return (entry for entry in entries if entry.suffix in media or os.path.splitext(entry.path)[0] not in stems)
 
 
-def _vote(place: Place, entry: Entry, modalities: list[Modality]) -> tuple[str | None, str]:
-    """The modality that one file speaks for, and how."""
+def _vote(place: Place, entry: Entry, modalities: list[Modality], columns: Mapping[str, str]) -> tuple[str | None, str]:
+    """The modality that one file speaks for, and how; (None, its columns) for a table that speaks for none."""
     where = containers.full_path(place.root, entry.path)
     try:
         if entry.kind == "table":
-            return _of_table(where, modalities)
+            return _of_table(where, modalities, columns)
         if entry.kind in ("parquet", "arrow"):
-            return _of_schema(_schema(where, entry.kind), modalities)
+            schema = _schema(where, entry.kind)
+            if columns.get("text"):
+                return _text(modalities), "a column is named as text"
+            found = _of_schema(schema, modalities)
+            return found if found[0] else (None, _told(where, schema.names))
     except (*documents.DAMAGE, SourceError):
         return None, ""
-    return _of_ending(entry.path, modalities), f"files end in {entry.suffix}"
+    name = _of_ending(entry.path, modalities)
+    return name, f"files end in {entry.suffix}" if name else ""
 
 
 def _of_ending(path: str, modalities: Iterable[Modality]) -> str | None:
@@ -84,16 +102,23 @@ def _text(modalities: Iterable[Modality]) -> str | None:
     return next((modality.name for modality in modalities if modality.stored == "text"), None)
 
 
-def _of_table(where: str, modalities: list[Modality]) -> tuple[str | None, str]:
+def _told(where: str, names: Iterable[str]) -> str:
+    return f"{where} has {', '.join(map(str, names)) or 'no columns'}"
+
+
+def _of_table(where: str, modalities: list[Modality], columns: Mapping[str, str]) -> tuple[str | None, str]:
     """By the files a table names, where they are media or there is nothing else; else by its column of text."""
     names, texts, values = documents.head(where)
     media = {modality.name for modality in modalities if modality.stored == "media"}
+    if columns.get("text"):
+        return _text(modalities), "a column is named as text"
     is_text = not has_no_text(names, {}, texts)
+    named = {columns.get("media"), columns.get("path")}
     for name in names:
-        found = _of_ending(str(values.get(name)), modalities) if has_paths([name]) else None
+        found = _of_ending(str(values.get(name)), modalities) if has_paths([name]) or name in named else None
         if found and (found in media or not is_text):
             return found, "a table names such files"
-    return (_text(modalities), "a table has a column of text") if is_text else (None, "")
+    return (_text(modalities), "a table has a column of text") if is_text else (None, _told(where, names))
 
 
 def _schema(where: str, kind: str) -> Any:

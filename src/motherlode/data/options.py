@@ -33,7 +33,8 @@ class PrepareOptions(Strict):
     )
     document: Document = Field("file", description="what a document is in plain files of text: file, line or paragraph")
     columns: dict[str, str] = Field(
-        default_factory=dict, description="columns of tables by role: media, label, caption, licence; '' for none"
+        default_factory=dict,
+        description="columns of tables by role: media, or text; label, caption, licence; '' for none",
     )
     licence: str | None = Field(None, description="licence of rows that do not name their own")
     trust_paths: bool = Field(False, description="let paths found in tables leave the table's folder")

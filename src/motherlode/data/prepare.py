@@ -251,7 +251,7 @@ class Work:
         """All passes; returns the dataset as it stands in the work folder."""
         records = self.read()
         rows = self.gather(records)
-        counts = self.decide(rows)
+        counts = self.decide(rows, records)
         facts = self.write(rows, records, counts)
         return self.finish(rows, records, facts)
 
@@ -300,7 +300,7 @@ class Work:
         yield
         self.progress(name, 1, 1, {"rows": len(rows.alive)})
 
-    def decide(self, rows: Rows) -> list[StepCount]:
+    def decide(self, rows: Rows, records: list[PartRecord]) -> list[StepCount]:
         """Second pass: run the steps and keep the ledger."""
         steps = self._steps()
         for step in steps:
@@ -309,14 +309,32 @@ class Work:
         rows.splits_N[rows.reasons_N >= 0] = DROPPED
         listed = [(READ, "read the files"), (CLEAN, "decode, check and bring to the normal form")]
         counts = steps_of.ledger(rows, listed + [(step.name, step.does) for step in steps])
+        reasons = steps_of.dropped_by_reason(counts)
         if not len(rows.alive):
-            reasons = steps_of.dropped_by_reason(counts)
-            raise DatasetError(
-                "at least one row must be fit",
-                ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items()),
-                "loosen the thresholds under `clean`, or look at the source",
-            )
+            raise self._nothing_fit(rows, records, reasons)
+        for reason, count in reasons.items():
+            meaning = self.modality.reasons.get(reason, "")
+            if "pip install" in meaning:
+                rows.warnings.append(f"{count:,} rows were dropped as {reason}: {meaning}")
         return counts
+
+    def _nothing_fit(self, rows: Rows, records: list[PartRecord], reasons: dict[str, int]) -> DatasetError:
+        """What was wrong with the source, by the commonest reason and one example of it."""
+        if not reasons:
+            return DatasetError("at least one row must be fit", "the source holds no row", "look at the source")
+        worst = next(iter(reasons))
+        example = int(np.flatnonzero(rows.reasons_N == rows.reason_names.index(worst))[0])
+        found = Reader(rows.texts.folder, records).columns(example, lambda name: name in ("uri", "detail"))
+        told = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
+        detail = found["detail"] or self.modality.reasons.get(worst, "")
+        was_read = rows.step_names[rows.steps_N[example]] != READ
+        return DatasetError(
+            "at least one row must be fit",
+            f"{told}; such as {found['uri']!r}" + (f" ({detail})" if detail else ""),
+            "loosen the thresholds under `clean` in a file for --options, or look at the source"
+            if was_read
+            else "check the source: paths in a table are relative to the table's folder",
+        )
 
     def _steps(self) -> list[Step]:
         chosen = self.options

@@ -105,7 +105,7 @@ def preview(options: PrepareOptions, progress: Progress = silent) -> Preview:
         work = Work(options, modality, clean, Path(folder), thinned, progress)
         records = work.read()
         rows = work.gather(records)
-        counts = work.decide(rows)
+        counts = work.decide(rows, records)
         sizes = np.array([record.num_rows for record in records])
     slices_N = np.repeat(np.arange(len(sizes)), sizes)
     exhaustive = bool(num_rows) and len(rows) >= num_rows

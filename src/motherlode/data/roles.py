@@ -72,9 +72,13 @@ def roles(
         raise SourceError(
             f"a table must have a column of {what}",
             f"{where} has {', '.join(map(str, names)) or 'no columns'}",
-            f"name it: columns={{'{need}': '…'}}",
+            _name_it(need),
         )
     return {role: column for role, column in found.items() if column}
+
+
+def _name_it(role: str) -> str:
+    return f"name it, `columns: {{{role}: …}}` in a file for --options (in Python columns={{'{role}': '…'}})"
 
 
 def arrow_roles(schema: Any, options: SourceOptions, where: str) -> tuple[dict[str, str], list[str]]:
@@ -145,7 +149,7 @@ def _media_columns(schema: Any, features: dict[str, Any], options: SourceOptions
             raise SourceError(
                 "a table must have a column of media bytes or of paths",
                 f"{where} has {', '.join(schema.names)}",
-                "name it: columns={'media': '…'}",
+                _name_it("media"),
             )
         wanted["media"] = candidates[0]
     columns = roles(schema.names, wanted, where, need="media")

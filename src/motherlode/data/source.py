@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from motherlode import storage
+from motherlode.data.advice import advise
 from motherlode.data.spans import COMPRESSED
 from motherlode.errors import SourceError
 from motherlode.registry import did_you_mean
@@ -243,6 +244,7 @@ def detect(place: Place, suffixes: frozenset[str]) -> Kind:
     """
     refuse_prepared(place)
     counts: Counter[str] = Counter()
+    others: Counter[str] = Counter()
     num_files = 0
     for entry in place.entries():
         name = entry.path.rsplit("/", 1)[-1]
@@ -255,14 +257,18 @@ def detect(place: Place, suffixes: frozenset[str]) -> Kind:
             counts["folder"] += 1
         elif entry.kind:
             counts[entry.kind] += 1
+        else:
+            others[entry.suffix] += 1
         if num_files >= 10_000:
             break
     if not num_files:
         raise SourceError("a source must hold files", place.shown, "check the path; hidden files do not count")
     if not counts:
-        known = " ".join(sorted({*suffixes, *_SUFFIX_KINDS}))
+        fix = advise(others, is_all=True) or f"name files that end in {', '.join(sorted(suffixes)[:12])}, …"
         raise SourceError(
-            "a source must be of a kind we read", place.shown, f"files may end in: {known}; or be idx(.gz)"
+            "a source must be of a kind we read",
+            f"{place.shown}: {passed_over(others)}",
+            f"{fix} (docs/data.md lists what is read)",
         )
     for kind in ("arrow", "parquet", "idx", "tar"):
         if counts[kind] and counts["folder"] <= counts[kind]:

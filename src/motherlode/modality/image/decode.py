@@ -31,7 +31,8 @@ WORK_SIDE = 96
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
 _DEPTHS = (1023, 4095, 16383, 65535)
-_LOSSY = frozenset({"JPEG", "MPO", "AVIF", "JPEG2000"})
+_LOSSY = frozenset({"JPEG", "MPO", "AVIF", "JPEG2000", "HEIF"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
 
 
 class Unfit(Exception):  # noqa: N818 - a sample is unfit; nothing is in error
@@ -118,11 +119,15 @@ def open_picture(media: bytes, options: Clean) -> Picture:
     """Read the header with Pillow and judge it; no pixel is decoded.
 
     Raises:
-        Unfit: "unknown_format", "undecodable", "truncated", "decompression_bomb", "too_small" or "extreme_aspect".
+        Unfit: "unknown_format", "no_heic_reader", "undecodable", "truncated", "decompression_bomb", "too_small" or
+            "extreme_aspect".
     """
     check_header(media, options)
+    is_heif = _is_heif(media)
+    if is_heif and not _reads_heif():
+        raise Unfit("no_heic_reader")
     try:
-        image = Image.open(BytesIO(media), formats=FORMATS)
+        image = Image.open(BytesIO(media), formats=("HEIF",) if is_heif else FORMATS)
         turned = _is_turned(image)
         num_frames = int(getattr(image, "n_frames", 1))
         if num_frames > 1:
@@ -154,6 +159,26 @@ def check_shape(width: int, height: int, options: Clean) -> None:
 
 def _is_turned(image: Image.Image) -> bool:
     return "exif" in image.info and image.getexif().get(_ORIENTATION) in _TURNED
+
+
+def _is_heif(media: bytes) -> bool:
+    """Whether the first box says HEIC, as phones write it; AVIF, its sibling, is Pillow's own."""
+    if media[4:8] != b"ftyp":
+        return False
+    size = int.from_bytes(media[:4], "big")
+    brands = {media[8:12], *(media[place : place + 4] for place in range(16, min(size, 256), 4))}
+    return not brands.isdisjoint(_HEIF_BRANDS)
+
+
+@lru_cache(maxsize=1)
+def _reads_heif() -> bool:
+    """Whether Pillow can be taught to read HEIC."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
 
 
 def _is_known(media: bytes) -> bool:

@@ -95,4 +95,4 @@ def features(thumbs_NT: NDArray[np.uint8]) -> NDArray[np.float32]:
     edges = (0, 3, 5)
     boxes = np.add.reduceat(np.add.reduceat(chroma, edges, axis=2), edges, axis=3)
     counts = np.outer((3, 2, 3), (3, 2, 3))
-    return np.concatenate([luma_ND, (boxes / counts).reshape(len(thumbs_NT), -1)], axis=1).astype(np.float32)
+    return np.concatenate([luma_ND, (boxes / counts).reshape(-1, 2 * counts.size)], axis=1).astype(np.float32)

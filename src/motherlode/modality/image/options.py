@@ -18,6 +18,7 @@ PILLOW_REFUSES_ABOVE = 178_956_970
 REASONS: dict[str, str] = {
     "empty": "a file of no bytes",
     "unknown_format": "not a file of a kind that can be read",
+    "no_heic_reader": "HEIC, for which a reader must be installed: pip install 'motherlode[heic]'",
     "undecodable": "damaged, or not what it says it is",
     "truncated": "ends too early",
     "decompression_bomb": "its header asks for far too many pixels; never decoded",
