@@ -50,19 +50,52 @@ def test_documents_begin_at_bos() -> None:
     assert torch.equal(both, documents[:, None] == documents[None])
 
 
+class Layer(torch.nn.Module):
+    """What transformers tells of a layer of attention."""
+
+    def __init__(self, *, is_causal: bool) -> None:
+        super().__init__()
+        self.is_causal = is_causal
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_explicit_attention_is_sdpa(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("piece", [3, 4, 9, 128])
+def test_explicit_attention_is_sdpa(
+    dtype: torch.dtype, causal: bool, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "_PIECE_TOKENS", piece)
     rng = torch_generator(0, "attention")
     tensors = [torch.randn(2, 3, 9, 8, generator=rng).to(dtype).requires_grad_() for _ in range(3)]
-    mask = attention.document_mask(torch.tensor([[0] * 4 + [4] * 5, [0] * 9]))
-    out, weights = attention.attend(torch.nn.Module(), *tensors, mask, scaling=0.3)
+    # The first document ends within a piece and the last begins at one's end.
+    mask = attention.document_mask(torch.tensor([[0] * 4 + [4] * 4 + [8], [0] * 9]), causal=causal)
+    out, weights = attention.attend(Layer(is_causal=causal), *tensors, mask, scaling=0.3)
     expected = functional.scaled_dot_product_attention(*tensors, attn_mask=mask, scale=0.3).transpose(1, 2)
     assert weights is None
+    assert out.is_contiguous()
     tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 3e-2, "atol": 3e-2}
     torch.testing.assert_close(out, expected, **tolerance)
     signal = torch.randn(out.shape, generator=rng).to(dtype)
     for ours, theirs in zip(torch.autograd.grad(out, tensors, signal), torch.autograd.grad(expected, tensors, signal)):
         torch.testing.assert_close(ours, theirs, **tolerance)
+
+
+def test_explicit_attention_takes_autocasts_precision() -> None:
+    rng = torch_generator(0, "attention")
+    query, key, value = (torch.randn(2, 3, 9, 8, generator=rng).requires_grad_() for _ in range(3))
+    mask = attention.document_mask(torch.zeros(2, 9, dtype=torch.int64))
+    with torch.autocast("cpu", torch.bfloat16):
+        # As after rotary positions: queries and keys in float32, values from a product in bf16.
+        out, _ = attention.attend(Layer(is_causal=True), query, key, value.bfloat16(), mask)
+    assert out.dtype == torch.bfloat16
+    expected = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
+    torch.testing.assert_close(out.float(), expected, rtol=3e-2, atol=3e-2)
+    signal = torch.randn(out.shape, generator=rng)
+    tensors = (query, key, value)
+    ours, theirs = (torch.autograd.grad(end, tensors, signal.to(end.dtype)) for end in (out, expected))
+    for one, other in zip(ours, theirs):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=5e-2, atol=5e-2)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -103,6 +136,18 @@ def test_the_loss_is_that_of_transformers_for_one_document(architecture: decoder
     theirs = torch.autograd.grad(expected, list(network.parameters()))
     for one, other in zip(ours, theirs):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_block_of_attention_is_what_one_head_reads_or_writes(architecture: decoder.Architecture) -> None:
+    network = stirred(architecture)
+    blocks = decoder.head_blocks(network)
+    attention_weights = {name for name, _ in network.named_parameters() if name.split(".")[-2][1:] == "_proj"}
+    assert set(blocks) == attention_weights
+    assert len(blocks) == 4 * FRAME.depth
+    for name, (rows, columns) in blocks.items():
+        writes = name.split(".")[-2] == "o_proj"
+        assert (rows, columns) == ((32, 16) if writes else (16, 32))
 
 
 def test_padding_is_not_predicted() -> None:

@@ -98,6 +98,20 @@ def _initialise(network: nn.Module, seed: int) -> None:
             parameter.uniform_(-limit, limit, generator=rng)
 
 
+def head_blocks(network: Any) -> dict[str, tuple[int, int]]:
+    """Rows and columns of one head's matrix in each weight of attention, by the weight's name in the network."""
+    config = network.config
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    blocks = {}
+    for name, parameter in network.named_parameters():
+        module = name.split(".")[-2]
+        if parameter.dim() == 2 and module in ("q_proj", "k_proj", "v_proj"):
+            blocks[name] = (size, parameter.shape[1])
+        elif parameter.dim() == 2 and module == "o_proj":
+            blocks[name] = (parameter.shape[0], size)
+    return blocks
+
+
 def read(folder: Path, space: TokenSpace, length: int) -> Any:
     """The causal language model in a Hugging Face folder; see `folder.read`."""
     return folders.read(
