@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
 BLOCK = 64
 """Bytes of a block, and bits of a word."""
+ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _BYTE = ir.IntType(8)
 _BLOCK = ir.VectorType(_BYTE, BLOCK)
 
@@ -71,6 +73,18 @@ def one_byte(typing: Any, address: Any) -> Any:
         return builder.zext(builder.load(builder.inttoptr(arguments[0], _BYTE.as_pointer())), ir.IntType(BLOCK))
 
     return types.uint64(types.int64), generate
+
+
+@_instruction
+def copy_block(typing: Any, source: Any, target: Any) -> Any:
+    """Copy 64 bytes from one address to another."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, target = (builder.inttoptr(argument, _BLOCK.as_pointer()) for argument in arguments)
+        builder.store(builder.load(source, align=1), target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
 
 
 @_instruction

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode.modality._bits import ALL, BLOCK, bits_between, copy_block, lowest
 from motherlode.modality._compiled import compiled, inner
 from motherlode.modality.text.characters import DROPPED, NEWLINE, NOT_COMPOSED, NUM_CODES, SPACE
 
@@ -21,7 +22,6 @@ CHARACTERS, WIDE, INVALID, NULS, CONTROLS, LOST, MOJIBAKE, UNCOMPOSED = range(8)
 NUM_FACTS = 8
 CONTROL_CHARACTERS, ZERO_WIDTH, SPACES, LINE_ENDS = range(4)
 NUM_CHANGES = 4
-BLOCK = 32
 LATIN_RUN = 3
 """Accented Latin letters in a row that no language has, but Cyrillic and East Asian text read as Latin-1."""
 MOST_LINE_FEEDS = 3
@@ -29,6 +29,7 @@ MOST_LINE_FEEDS = 3
 _TAB, _FEED, _RETURN, _ESCAPE, _BACKSPACE = 9, 10, 13, 27, 8
 _LONGEST_ESCAPE = 32
 _REPLACEMENT = 0xFFFD
+_ONE = np.uint64(1)
 
 
 @inner
@@ -55,15 +56,16 @@ def decode(buffer: NDArray[np.uint8], place: int, end: int) -> tuple[int, int]:
 
 
 @inner
-def _is_plain(buffer: NDArray[np.uint8], place: int) -> bool:
-    """Whether the next `BLOCK` bytes are ASCII without controls other than tab, line feed and carriage return."""
-    high, odd = np.uint8(0), np.uint8(0)
-    block = buffer[place : place + BLOCK]
-    for k in range(BLOCK):
-        byte = block[k]
-        high |= byte
-        odd |= (byte < 32) & (byte != _TAB) & (byte != _FEED) & (byte != _RETURN)
-    return high < 0x7F and odd == 0
+def num_plain(buffer: NDArray[np.uint8], place: int, end: int) -> int:
+    """How many bytes from `place` on, at most a block, are ASCII but controls; tab, line feed and return are none."""
+    if place + BLOCK > end:
+        num = 0
+        while place + num < end and (32 <= buffer[place + num] < 127 or buffer[place + num] in (_TAB, _FEED, _RETURN)):
+            num += 1
+        return num
+    address = buffer.ctypes.data + place
+    plain = bits_between(address, 0, 32, 126) | bits_between(address, 0, _TAB, _FEED)
+    return lowest(~(plain | bits_between(address, 0, _RETURN, _RETURN)))
 
 
 @inner
@@ -100,39 +102,33 @@ def survey(
         found_F = found_NF[i]
         before = run = 0
         while place < end:
-            if place + BLOCK <= end and _is_plain(buffer, place):
-                place += BLOCK
-                found_F[CHARACTERS] += BLOCK
+            num = num_plain(buffer, place, end)
+            if num:
+                found_F[CHARACTERS] += num
+                place += num
                 before = 0
                 continue
-            stop = min(place + BLOCK, end)
-            while place < stop:
-                if 32 <= buffer[place] < 127:
-                    found_F[CHARACTERS] += 1
-                    place += 1
-                    before = 0
-                    continue
-                code, num = decode(buffer, place, end)
-                if num == 0:
-                    found_F[INVALID] += 1
-                    place += 1
-                    before = 0
-                    continue
-                place += num
-                found_F[CHARACTERS] += 1
-                if num == 1:
-                    found_F[NULS] += code == 0
-                    is_odd = 0 < code < 32 and not (_BACKSPACE <= code <= _RETURN or code == _ESCAPE)
-                    found_F[CONTROLS] += is_odd or code == 127
-                    before = 0
-                    continue
-                found_F[WIDE] += 1
-                found_F[LOST] += code == _REPLACEMENT
-                run = run + 1 if 0xC0 <= code <= 0xFF and (run == 0 or before) else np.int64(0xC0 <= code <= 0xFF)
-                found_F[MOJIBAKE] += _is_suspect(before, code) or run == LATIN_RUN
-                if code < NUM_CODES:
-                    found_F[UNCOMPOSED] += flags[code] & NOT_COMPOSED != 0
-                before = code
+            code, num = decode(buffer, place, end)
+            if num == 0:
+                found_F[INVALID] += 1
+                place += 1
+                before = 0
+                continue
+            place += num
+            found_F[CHARACTERS] += 1
+            if num == 1:
+                found_F[NULS] += code == 0
+                is_odd = 0 < code < 32 and not (_BACKSPACE <= code <= _RETURN or code == _ESCAPE)
+                found_F[CONTROLS] += is_odd or code == 127
+                before = 0
+                continue
+            found_F[WIDE] += 1
+            found_F[LOST] += code == _REPLACEMENT
+            run = run + 1 if 0xC0 <= code <= 0xFF and (run == 0 or before) else np.int64(0xC0 <= code <= 0xFF)
+            found_F[MOJIBAKE] += _is_suspect(before, code) or run == LATIN_RUN
+            if code < NUM_CODES:
+                found_F[UNCOMPOSED] += flags[code] & NOT_COMPOSED != 0
+            before = code
 
 
 @compiled
@@ -175,19 +171,21 @@ def _normalise(
 ) -> int:
     """One document; returns where its normal form ends in `out`."""
     write = first
+    doubtful = place
     while place < end:
+        if place >= doubtful:
+            if place + BLOCK <= end and _is_normal(buffer, place, out, first, write):
+                copy_block(buffer.ctypes.data + place, out.ctypes.data + write)
+                place, write = place + BLOCK, write + BLOCK
+                continue
+            doubtful = place + BLOCK
         byte = buffer[place]
-        if 32 <= byte < 127:
+        if 32 <= byte < 127 or byte == _TAB:
             out[write] = byte
             write += 1
             place += 1
             continue
         if byte < 128:
-            if byte == _TAB:
-                out[write] = byte
-                write += 1
-                place += 1
-                continue
             if byte == _FEED:
                 write = _end_line(out, first, write)
                 place += 1
@@ -216,6 +214,21 @@ def _normalise(
     while write > first and out[write - 1] == _FEED:
         write = _strip(out, first, write - 1)
     return write
+
+
+@inner
+def _is_normal(buffer: NDArray[np.uint8], place: int, out: NDArray[np.uint8], first: int, write: int) -> bool:
+    """Whether a block is its own normal form after what was written: ASCII in lines without spaces at their end."""
+    address = buffer.ctypes.data + place
+    feeds, tabs = bits_between(address, 0, _FEED, _FEED), bits_between(address, 0, _TAB, _TAB)
+    shown = bits_between(address, 0, 33, 126)
+    blanks = bits_between(address, 0, 32, 32) | tabs
+    if feeds & _ONE and not (write > first and 32 < out[write - 1] < 127):
+        return False
+    trailing = (blanks << _ONE) & feeds
+    # One line feed more than may stand in a row.
+    crowded = feeds & (feeds >> _ONE) & (feeds >> np.uint64(2)) & (feeds >> np.uint64(MOST_LINE_FEEDS))
+    return (feeds | blanks | shown) == ALL and trailing | crowded == 0
 
 
 @inner

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.modality._bits import BLOCK, bits_between, lowest, num_set
+from motherlode.modality._bits import ALL, BLOCK, bits_between, lowest, num_set
 from motherlode.modality._compiled import compiled, inner
 from motherlode.modality.text.characters import DIGIT, LETTER, MARK, NUM_CODES, UNSPACED
 from motherlode.modality.text.kernels import decode
@@ -44,7 +44,7 @@ _CELLS = 4096
 _FEED, _SPACE, _DOT = 10, 32, 46
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _PRIME = np.uint64(0x100000001B3)
-_ONE, _ALL = np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
+_ONE = np.uint64(1)
 _WIDE_SPACE, _ELLIPSIS, _LAST_RARE_HAN = 0x3000, 0x2026, 0x323B0
 
 
@@ -158,7 +158,7 @@ def _hash_words(
         width = min(BLOCK, end - block)
         feeds, bits = _classify(block_at(buffer, block, end, tail), width, measures_M)
         before = (bits << _ONE) | np.uint64(begin >= 0)
-        starts, ends = bits & ~before, ~bits & before & (_ALL >> np.uint64(BLOCK - width))
+        starts, ends = bits & ~before, ~bits & before & (ALL >> np.uint64(BLOCK - width))
         # The document ends a word too.
         is_cut = block + BLOCK >= end and bits >> np.uint64(width - 1) != 0
         for _ in range(num_set(ends) + is_cut):
@@ -166,7 +166,7 @@ def _hash_words(
                 place = lowest(starts)
                 starts &= starts - _ONE
                 gap += num_set(feeds & ((_ONE << np.uint64(place)) - _ONE))
-                feeds &= _ALL << np.uint64(place)
+                feeds &= ALL << np.uint64(place)
                 begin = block + place
             stop = min(block + lowest(ends), end)
             ends &= ends - _ONE
@@ -188,7 +188,7 @@ def _hash_words(
 @inner
 def _classify(address: int, width: int, measures_M: NDArray[np.int64]) -> tuple[np.uint64, np.uint64]:
     """Which bytes of a block are line feeds, and which may be in words; counts its ASCII characters."""
-    whole = _ALL >> np.uint64(BLOCK - width)
+    whole = ALL >> np.uint64(BLOCK - width)
     wide = bits_between(address, 0, 128, 255) & whole
     digits = bits_between(address, 0, 48, 57) & whole
     letters = (bits_between(address, 32, 97, 122) | bits_between(address, 0, 95, 95)) & whole
@@ -300,7 +300,7 @@ def _count_lines(
     low = np.int64(-1)
     for block in range(first, end, BLOCK):
         address = block_at(buffer, block, end, tail)
-        whole = _ALL >> np.uint64(BLOCK - min(BLOCK, end - block))
+        whole = ALL >> np.uint64(BLOCK - min(BLOCK, end - block))
         feeds, shown = bits_between(address, 0, _FEED, _FEED) & whole, bits_between(address, 0, 33, 255) & whole
         for _ in range(num_set(feeds) + 1):
             stop = lowest(feeds)

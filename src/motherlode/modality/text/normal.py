@@ -102,7 +102,10 @@ def settle(text: bytes, repair: bool, notes: Counter[str]) -> bytes:
 
 def _mend(text: str) -> str:
     """Text of another script read as Latin-1 read anew; of other text, lines that ftfy finds bad and makes good."""
-    if not _SUSPECT.search(text):
+    lines = text.split("\n")
+    # Most lines are ASCII even here, and Python knows that of each without looking.
+    suspects = [k for k, line in enumerate(lines) if not line.isascii() and _SUSPECT.search(line)]
+    if not suspects:
         return text
     redecoded = encoding.redecode(text)
     if redecoded is not None:
@@ -112,10 +115,10 @@ def _mend(text: str) -> str:
         from ftfy.badness import is_bad
     except ImportError as error:
         raise MissingExtraError("mending mojibake (clean.mojibake: repair)", "text") from error
-    lines = text.split("\n")
     num_mended = num_failed = 0
-    for k, line in enumerate(lines):
-        if _SUSPECT.search(line) and is_bad(line):
+    for k in suspects:
+        line = lines[k]
+        if is_bad(line):
             mended = fix_encoding(line).replace("\r", "").replace("\n", " ")
             if mended != line and not is_bad(mended):
                 lines[k] = mended

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.errors import MissingExtraError, RecipeError
+from motherlode.modality.text import scan
 from motherlode.modality.text.options import PersonalKind
 
 MASKS: dict[PersonalKind, bytes] = {kind: b"<%s>" % kind.encode() for kind in ("email", "phone", "card", "ip", "key")}
@@ -76,10 +77,14 @@ _KEY = re.compile(
     rb"|sk-[\w-]{20,250}|hf_[A-Za-z0-9]{30,64}|pypi-AgE[\w-]{50,250}|npm_[A-Za-z0-9]{36}"
     rb"|SG\.[\w-]{16,64}\.[\w-]{16,64}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{10,})(?![A-Za-z0-9])"
 )
+_KEY_MARKS = tuple(b"AKIA ASIA ABIA ACCA AIza gh glpat- xox k_live_ k_test_ sk- hf_ pypi- npm_ SG. eyJ".split())
+"""One of these stands in whatever `_KEY` matches."""
 _SETTING = re.compile(
     rb"(?i)(?:secret|token|passw(?:or)?d|passwd|pwd|api[_-]?key|access[_-]?key|auth[_-]?key|encryption[_-]?key)"
     rb"[\w-]{0,24}[\"']?[ ]{0,3}(?:=>|:=|[:=])[ ]{0,3}[\"']?([A-Za-z0-9+/=_~.-]{16,256})"
 )
+_SETTING_MARKS = (b"key", b"token", b"pass", b"secret", b"pwd")
+"""One of these stands, in small letters, in whatever `_SETTING` matches."""
 _URL_PASSWORD = re.compile(rb"[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]{1,64}:([^\s:/@\"'<>]{3,128})@")
 _PLACEHOLDERS = re.compile(rb"(?i)^(?:pass|passwd|password|pw|secret|x+|\*+|your.*|my.*|[$%{\[].*|token|user.*)$")
 
@@ -99,23 +104,24 @@ def find(buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64]) -> dict[int, l
         buffer: uint8, documents of normal form one after another; places are counted in it.
         offsets_N: int64 (N + 1,).
     """
-    text = buffer.tobytes()
+    text = np.ascontiguousarray(buffer).data
     finds: dict[int, list[Find]] = {}
+    seen = 0
     for document, low, high, kinds in _candidates(buffer, offsets_N):
         first, end = int(offsets_N[document]), int(offsets_N[document + 1])
-        found = list(_look(text, low, high, kinds, first, end))
+        if kinds & scan.BLOCK_OF_KEY:
+            # Where one block ends another may begin, but not within it.
+            match = _PRIVATE_KEY.match(text, low, end) if low >= seen else None
+            seen = match.end() if match else seen
+            found = [Find(*match.span(), "key")] if match else []
+        else:
+            found = list(_look(text, low, high, kinds, first, end))
         if found:
             finds.setdefault(document, []).extend(found)
-    for match in _private_keys(text):
-        document = int(np.searchsorted(offsets_N, match.start(), "right")) - 1
-        end = min(match.end(), int(offsets_N[document + 1]))
-        finds.setdefault(document, []).append(Find(match.start(), end, "key"))
     return {document: _without_overlaps(found) for document, found in finds.items()}
 
 
 def _candidates(buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64]) -> list[list[int]]:
-    from motherlode.modality.text import scan
-
     room = len(buffer) // 2048 + 1024
     while True:
         found_K4 = np.empty((room, 4), np.int64)
@@ -128,16 +134,12 @@ def _candidates(buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64]) -> list
 
 @lru_cache(maxsize=1)
 def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    from motherlode.modality.text import scan
-
     words = b"".join(word.encode() + b"\0" for word in _ANNOUNCING)
     return scan.classes(), np.frombuffer(words, np.uint8)
 
 
-def _look(text: bytes, low: int, high: int, kinds: int, first: int, end: int) -> Iterator[Find]:
+def _look(text: memoryview, low: int, high: int, kinds: int, first: int, end: int) -> Iterator[Find]:
     """What stands at a candidate of the document `text[first:end]`."""
-    from motherlode.modality.text import scan
-
     # What follows a number decides whether it is one: so much is looked at beyond its end.
     stop = min(end, high + 8)
     if kinds & scan.EMAIL:
@@ -150,31 +152,29 @@ def _look(text: bytes, low: int, high: int, kinds: int, first: int, end: int) ->
         for pattern in (_IPV4, _IPV6):
             yield from (found for match in pattern.finditer(text, low, stop) for found in _address(text, match, first))
     if kinds & scan.KEY:
-        keys = _KEY.finditer(text, low, min(end, high + _LONGEST))
-        yield from (Find(*match.span(), "key") for match in keys)
-        settings = _SETTING.finditer(text, max(first, low - _MARGIN), stop)
-        yield from (Find(*match.span(1), "key") for match in settings if is_random(match[1]))
+        around = bytes(text[max(first, low - _MARGIN) : min(end, high + _LONGEST)])
+        if _has_any(around, _KEY_MARKS):
+            keys = _KEY.finditer(text, low, min(end, high + _LONGEST))
+            yield from (Find(*match.span(), "key") for match in keys)
+        around = around.lower()
+        if _has_any(around, _SETTING_MARKS):
+            settings = _SETTING.finditer(text, max(first, low - _MARGIN), stop)
+            yield from (Find(*match.span(1), "key") for match in settings if is_random(match[1]))
     if kinds & scan.URL:
         passwords = _URL_PASSWORD.finditer(text, low, high)
         yield from (Find(*match.span(1), "key") for match in passwords if not _PLACEHOLDERS.match(match[1]))
 
 
-def _numbers(text: bytes, low: int, stop: int, first: int) -> Iterator[Find]:
+def _has_any(text: bytes, marks: tuple[bytes, ...]) -> bool:
+    return any(map(text.__contains__, marks))
+
+
+def _numbers(text: memoryview, low: int, stop: int, first: int) -> Iterator[Find]:
     """Card and phone numbers between two places."""
     yield from (Find(*match.span(), "card") for match in _CARD.finditer(text, low, stop) if is_card(match[0]))
     yield from (Find(*match.span(), "phone") for match in _PHONE.finditer(text, low, stop))
     announced = _ANNOUNCED_PHONE.finditer(text, max(first, low - _MARGIN), stop)
     yield from (Find(*match.span(1), "phone") for match in announced)
-
-
-def _private_keys(text: bytes) -> Iterator[re.Match[bytes]]:
-    """Blocks of private keys; the pattern runs only where one begins."""
-    place = text.find(b"-----BEGIN ")
-    while place >= 0:
-        match = _PRIVATE_KEY.match(text, place)
-        if match:
-            yield match
-        place = text.find(b"-----BEGIN ", match.end() if match else place + 1)
 
 
 def _without_overlaps(found: list[Find]) -> list[Find]:
@@ -185,15 +185,17 @@ def _without_overlaps(found: list[Find]) -> list[Find]:
     return sorted(kept)
 
 
-def _is_somebodys(text: bytes, match: re.Match[bytes]) -> bool:
+def _is_somebodys(text: memoryview, match: re.Match[bytes]) -> bool:
     """Not an address of an example domain, a file name, a place in a repository or a host to log in to."""
     if match[1].lower() in _NO_DOMAIN or _RESERVED.search(match[0]):
         return False
-    before, after = text[max(match.start() - 3, 0) : match.start()], text[match.end() : match.end() + 1]
+    before, after = (
+        bytes(text[a:b]) for a, b in ((max(match.start() - 3, 0), match.start()), (match.end(), match.end() + 1))
+    )
     return not before.endswith(b"://") and not (after == b":" and match[0].startswith((b"git@", b"root@", b"user@")))
 
 
-def _address(text: bytes, match: re.Match[bytes], first: int) -> Iterator[Find]:
+def _address(text: memoryview, match: re.Match[bytes], first: int) -> Iterator[Find]:
     """A global address that is no version or section number."""
     spelt = match[0].rstrip(b".:")
     try:

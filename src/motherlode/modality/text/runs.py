@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.modality._bits import BLOCK, bits_between, eight_bytes, lowest, num_set, one_byte
+from motherlode.modality._bits import ALL, BLOCK, bits_between, eight_bytes, lowest, num_set, one_byte
 from motherlode.modality._compiled import compiled, inner
 
 ALONE = np.uint32(1 << 31)
@@ -28,7 +28,6 @@ _FACTOR = np.uint64(0x9FB21C651E98DF25)
 _SMALL = np.uint64(0x2020202020202020)
 _HIGH = np.uint64(0x8080808080808080)
 _ONE = np.uint64(1)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @inner
@@ -42,7 +41,7 @@ def fold(state: np.uint64, word: np.uint64) -> np.uint64:
 def few_bytes(address: int, num: int, room: int) -> np.uint64:
     """The `num` bytes at an address, 1 to 8, as one word, zeros above them; `room` bytes may be read."""
     if room >= 8:
-        return eight_bytes(address) & (_ALL >> np.uint64(64 - 8 * num))
+        return eight_bytes(address) & (ALL >> np.uint64(64 - 8 * num))
     word = np.uint64(0)
     for k in range(num):
         word |= one_byte(address + k) << np.uint64(8 * k)
@@ -69,7 +68,7 @@ def hash_run(address: int, num: int, room: int) -> tuple[np.uint64, bool]:
     word = few_bytes(address, num, room)
     seen |= word
     # The bytes above the run stay zero, or "ab" would be "ab  ".
-    state = fold(state, word | (_SMALL & (_ALL >> np.uint64(64 - 8 * num))))
+    state = fold(state, word | (_SMALL & (ALL >> np.uint64(64 - 8 * num))))
     return state | _ONE, seen & _HIGH != 0
 
 
@@ -87,7 +86,7 @@ def block_at(buffer_B: NDArray[np.uint8], place: int, stop: int, tail: NDArray[n
 def word_bits(address: int, width: int) -> np.uint64:
     """Which of the `width` bytes at an address, at most 64, are ASCII letters or digits, or bytes beyond ASCII."""
     found = bits_between(address, 32, 97, 122) | bits_between(address, 0, 48, 57) | bits_between(address, 0, 128, 255)
-    return found & (_ALL >> np.uint64(BLOCK - width))
+    return found & (ALL >> np.uint64(BLOCK - width))
 
 
 @compiled
@@ -115,7 +114,7 @@ def hash_tokens(
         starts, ends = bits & ~before, ~bits & before
         if block + BLOCK >= stop:
             # The text ends a run too.
-            ends &= _ALL >> np.uint64(BLOCK - width)
+            ends &= ALL >> np.uint64(BLOCK - width)
         num_ends = num_set(ends) + (block + BLOCK >= stop and width > 0 and bits >> np.uint64(width - 1) != 0)
         for _ in range(num_ends):
             if begin < 0:

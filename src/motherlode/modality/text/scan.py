@@ -15,16 +15,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode.modality._bits import ALL, BLOCK, bits_between, lowest, num_set
 from motherlode.modality._compiled import compiled, inner
 
-EMAIL, NUMBER, IP, KEY, URL = 1, 2, 4, 8, 16
-"""What a candidate may be."""
+EMAIL, NUMBER, IP, KEY, URL, BLOCK_OF_KEY = 1, 2, 4, 8, 16, 32
+"""What a candidate may be; the last is where "-----B" stands, which begins a private key."""
 _NUMBER, _TOKEN, _HEX, _NAME, _URL = 1, 2, 4, 8, 16
 """Classes of ASCII characters: of phone and card numbers; of keys; of IPv6 addresses; of e-mail names; of URLs."""
 LONGEST_NUMBER, LONGEST_TOKEN, LONGEST_NAME, LONGEST_DOMAIN, LONGEST_URL = 64, 512, 64, 256, 200
 _LEAST_DIGITS, _LEAST_TOKEN, _LEAST_OCTET = 7, 16, 64
-BLOCK = 32
-_AT, _DOT, _COLON, _PLUS, _BRACKET, _DASH, _SPACE = 64, 46, 58, 43, 40, 45, 32
+_AHEAD = 5
+"""Bytes after a block that are looked at with it."""
+_AT, _DOT, _COLON, _PLUS, _BRACKET, _DASH, _SPACE, _B = 64, 46, 58, 43, 40, 45, 32, 66
 
 
 def classes() -> NDArray[np.uint8]:
@@ -57,23 +59,41 @@ def scan(
         words: what announces a phone number, each word ended by a 0 byte.
     """
     num = 0
-    done = np.zeros(2, np.int64)
+    done, tail = np.zeros(2, np.int64), np.zeros(BLOCK + _AHEAD, np.uint8)
     for i in range(offsets_N.shape[0] - 1):
-        place, end = offsets_N[i], offsets_N[i + 1]
-        done[:] = place
-        while place < end:
-            if place + BLOCK <= end and not _has_digit_or_at(buffer, place):
-                place += BLOCK
-                continue
-            stop = min(place + BLOCK, end)
-            while place < stop:
-                byte = buffer[place]
-                if byte == _AT:
-                    num = _at_sign(buffer, place, offsets_N[i], end, i, classes, found_K4, num)
-                elif 48 <= byte <= 57:
-                    num = _at_digit(buffer, place, offsets_N[i], end, i, classes, words, done, found_K4, num)
-                place += 1
+        first, end = offsets_N[i], offsets_N[i + 1]
+        done[:] = first
+        for block in range(first, end, BLOCK):
+            bits, begins = _interesting(buffer, block, end, tail)
+            for _ in range(num_set(bits)):
+                place = block + lowest(bits)
+                bits &= bits - np.uint64(1)
+                if buffer[place] == _AT:
+                    num = _at_sign(buffer, place, first, end, i, classes, found_K4, num)
+                else:
+                    num = _at_digit(buffer, place, first, end, i, classes, words, done, found_K4, num)
+            for _ in range(num_set(begins)):
+                place = block + lowest(begins)
+                begins &= begins - np.uint64(1)
+                num = _add(found_K4, num, i, place, end, BLOCK_OF_KEY)
     return num
+
+
+@inner
+def _interesting(
+    buffer: NDArray[np.uint8], place: int, end: int, tail: NDArray[np.uint8]
+) -> tuple[np.uint64, np.uint64]:
+    """Where in a block digits and at signs stand, and where five dashes and a B begin (or four others and two)."""
+    address = buffer.ctypes.data + place
+    if place + BLOCK + _AHEAD > buffer.shape[0]:
+        tail[:] = 0
+        for k in range(min(BLOCK + _AHEAD, end - place)):
+            tail[k] = buffer[place + k]
+        address = tail.ctypes.data
+    whole = ALL >> np.uint64(BLOCK - min(BLOCK, end - place))
+    dashes = bits_between(address, 0, _DASH, _DASH) & bits_between(address + 4, 0, _DASH, _DASH)
+    bits = bits_between(address, 0, 48, 57) | bits_between(address, 0, _AT, _AT)
+    return bits & whole, dashes & bits_between(address + _AHEAD, 0, _B, _B) & whole
 
 
 @inner
@@ -125,16 +145,6 @@ def _at_digit(
         high = _stretch(buffer, place, first, end, classes, _HEX, LONGEST_NUMBER)[1]
         num = _add(found_K4, num, document, place, high, IP)
     return num
-
-
-@inner
-def _has_digit_or_at(buffer: NDArray[np.uint8], place: int) -> bool:
-    block = buffer[place : place + BLOCK]
-    found = False
-    for k in range(BLOCK):
-        byte = block[k]
-        found |= (byte >= 48) & (byte < 58) | (byte == _AT)
-    return found
 
 
 @inner
