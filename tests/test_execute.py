@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,3 +86,31 @@ def test_a_script_without_the_idiom_is_not_run_again_by_its_workers(tmp_path: Pa
     )
     done = subprocess.run([sys.executable, str(script)], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["ran", "34"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait_sec", [0.0, 0.3, 1.0])
+def test_ctrl_c_while_workers_start_is_one_interrupt_and_no_traceback_of_theirs(wait_sec: float) -> None:
+    """A terminal sends it to every process of the group, the server that still imports among them."""
+    code = """
+import sys
+import time
+from time import sleep
+from motherlode.execute import map_ordered
+print("begun", flush=True)
+try:
+    for _ in map_ordered(sleep, [0.2] * 100, workers=2, preload=("motherlode.data.parts", "pyarrow.parquet")):
+        pass
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(wait_sec)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "")

@@ -8,12 +8,13 @@ but inherits no threads and no locks. What the server has imported its workers n
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context, resource_tracker
 from typing import Literal, TypeVar
 
 from motherlode.errors import MissingExtraError
@@ -62,13 +63,16 @@ def _map_processes(
     queue = iter(partitions)
     context = get_context("forkserver")
     context.set_forkserver_preload(list(preload))
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with _interrupts_held():
+        forkserver.ensure_running()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_let_interrupts_through) as pool:
 
         def submit(count: int) -> list[Future[Result]]:
             with _script_left_alone(function):
                 return [pool.submit(function, item) for item in islice(queue, count)]
 
-        pending = submit(2 * workers)
+        with _interrupts_held():
+            pending = submit(2 * workers)
         try:
             while pending:
                 result = pending.pop(0).result()
@@ -77,6 +81,24 @@ def _map_processes(
         finally:
             for future in pending:
                 future.cancel()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """What is started within sees no Ctrl-C, and this process sees it afterwards: each half-started process would end
+    in a traceback of its own.
+    """
+    resource_tracker.ensure_running()  # the server needs it, and its start lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _let_interrupts_through() -> None:
+    """A worker stops at Ctrl-C, as its parent does; it has inherited the server's mask."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextmanager

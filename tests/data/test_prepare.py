@@ -148,6 +148,7 @@ def test_two_labels_that_hold_the_same_pictures_are_named_and_no_label_is_suspec
     ("labels", "said"),
     [
         ({"": 1}, "there is one row"),
+        ({"": 4}, "one row is held out"),
         ({f"l{number}": 2 for number in range(12)}, "12 labels are small, and hold out one row each"),
         ({"a": 40, **{f"l{number}": 1 for number in range(60)}}, "60 labels are small"),
         ({"a": 40, "b": 30}, None),
@@ -323,8 +324,8 @@ def test_nothing_fit_is_an_error_that_says_why(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / "raw" / f"{number}.png").write_bytes(b"junk" * 10)
     with pytest.raises(DatasetError, match=r"unknown_format: 3; such as '0.png' \(not a file of a kind"):
-        prepare(tmp_path / "raw", out=tmp_path / "d", workers=1)
-    assert not (tmp_path / "d").exists()
+        prepare(tmp_path / "raw", out=tmp_path / "sets" / "d", workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"], "no work is left that would come to the same end"
 
 
 def test_a_table_that_names_no_file_that_is_there_says_which(tmp_path: Path) -> None:
@@ -344,7 +345,7 @@ def test_what_an_extra_would_read_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(decode, "_reads_heif", lambda: False)
     raw = write_folder(tmp_path / "raw", {"": 12})
     (raw / "phone.heic").write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(100))
-    dataset = prepare(raw, out=tmp_path / "d", workers=1)
+    dataset = prepare(raw, out=tmp_path / "d", heldout=0.3, workers=1)
     assert dataset.summary()["dropped"] == {"no_heic_reader": 1}
     (warning,) = dataset.facts["warnings"]
     assert "pip install 'motherlode[heic]'" in warning
@@ -386,7 +387,7 @@ def test_steps_and_warnings_are_told(tmp_path: Path) -> None:
     for number in range(15):
         (raw / "a" / f"bad{number}.png").write_bytes(b"junk" * number)
     seen: list[str] = []
-    dataset = prepare(raw, out=tmp_path / "d", workers=1, progress=lambda stage, *_: seen.append(stage))
+    dataset = prepare(raw, out=tmp_path / "d", heldout=0.2, workers=1, progress=lambda stage, *_: seen.append(stage))
     names = [step["name"] for step in dataset.facts["steps"]]
     assert names[:3] == ["read", "clean", "exact duplicates"]
     for before, after in zip(dataset.facts["steps"], dataset.facts["steps"][1:]):

@@ -115,6 +115,13 @@ def test_files_of_no_known_kind_are_named_with_what_to_do(tmp_path: Path) -> Non
     assert advise([".xyz"], is_all=True) == ""
 
 
+def test_a_folder_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images(tmp_path, "a.png")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(SourceError, match="must be readable"):
+        partitions(tmp_path)
+
+
 def test_what_was_passed_over_is_told_in_few_words() -> None:
     assert sources.passed_over({}) == ""
     assert sources.passed_over({".zip": 1, ".docx": 3000, "": 2, sources.LINKED_TWICE: 1}) == (

@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from motherlode.cli import doctor, estimate, evaluate, export, generate, init, plan, prepare, study, train
 
 _GO_ON = "run the same command again to go on where it stopped"
-_RESUMABLE = {"train": _GO_ON, "study": _GO_ON}
+_RESUMABLE = {"prepare": _GO_ON, "train": _GO_ON, "study": _GO_ON}
 
 
 _FIRST_RUN = (

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -114,15 +114,22 @@ def run(options: PrepareOptions, progress: Progress = silent) -> Dataset:
             planned = _plan_to_disk(options, modality, work)
             dataset = Work(options, modality, clean, work, planned, progress).run()
             _commit(work / "dataset", out)
-    except SourceError:
-        # Nothing was begun: leave no folder that was not there before.
-        for folder in absent:
-            shutil.rmtree(folder, ignore_errors=True) if folder == work else folder.rmdir()
+    except (SourceError, DatasetError) as error:
+        # The same work would come to the same end: leave no folder that was not there before.
+        if not isinstance(error.__cause__, BrokenProcessPool):
+            shutil.rmtree(work, ignore_errors=True)
+            for folder in absent:
+                _remove_empty(folder)
         raise
     shutil.rmtree(work, ignore_errors=True)
     return Dataset(
         out, dataset.facts, verified=[shard["path"] for name in SPLITS for shard in dataset.facts["shards"][name]]
     )
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @dataclass(frozen=True)

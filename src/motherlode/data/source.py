@@ -492,6 +492,8 @@ def _place(name: str, path: str) -> Place:
     path = path.removeprefix("file://")
     local = Path(path).expanduser()
     if local.is_dir():
+        if not os.access(local, os.R_OK | os.X_OK):
+            raise SourceError("the source must be readable", path, "change its permissions")
         return Place(name or local.resolve().name or "source", str(local.resolve()))
     if local.is_file():
         return Place(name or local.name.split(".")[0], str(local.resolve().parent), (local.resolve().name,))

@@ -266,11 +266,15 @@ class Split:
         """Say where the split is not what was asked, and why."""
         num_rows, num_held = len(rows.alive), int((rows.splits_N == HELDOUT).sum())
         wanted = self.share * num_rows
-        if not self.share or (num_held and abs(num_held - wanted) <= max(_FAR_ROWS, _FAR_SHARE * wanted)):
+        near = abs(num_held - wanted) <= max(_FAR_ROWS, _FAR_SHARE * wanted)
+        if not self.share or (num_held > 1 and near):
             return
         if len(labels_U) == 1:
             what = "there is one row" if num_rows == 1 else f"all {num_rows:,} rows are alike"
             rows.warnings.append(f"nothing is held out, for {what}: what is trained on this cannot be measured")
+            return
+        if num_held == 1:
+            rows.warnings.append("one row is held out: too few for `lode evaluate`, which needs two")
             return
         num_small = int((np.unique(labels_U, return_counts=True)[1] * self.share < 1).sum())
         why = "look-alikes stay together"

@@ -363,7 +363,8 @@ def _reference(run: Run, reference: str | Path | None, spec: SampleSpec) -> Deco
         return pool_at(reference, split="heldout", modality=spec.modality, spec=spec)
     num = len(run.dataset.split("heldout"))
     if num < 2:
-        raise MeasureError("a run needs held-out data to be measured", f"{num} held-out samples", "give `reference`")
+        fix = "give --reference: a dataset, or a folder"
+        raise MeasureError("a run needs held-out data to be measured", f"{num} held out", fix)
     return Decoded(Loader(run.dataset, "heldout", spec, seed=run.recipe.seed, batch=1), "heldout")
 
 

@@ -73,7 +73,9 @@ def measure_run(run: Run, asked: Asked, progress: Progress | None) -> Found:
 
     dataset = run.dataset if asked.reference is None else Dataset.open(asked.reference)
     if not len(dataset.split("heldout")):
-        raise MeasureError("a run needs held-out data to be measured", "no held-out rows", "give `reference`")
+        raise MeasureError(
+            "a run needs held-out data to be measured", "no held-out rows", "give --reference: a prepared dataset"
+        )
     corpus = Corpus.open(dataset, run.recipe.data, run.path, trained=True)
     loader = corpus.loader("heldout", seed=0, batch=1)
     family = run.load(asked.which, device=asked.device).eval()

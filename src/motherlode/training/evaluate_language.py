@@ -266,7 +266,11 @@ def _heldout(run: Run, reference: str | Path | None) -> tuple[Any, str]:
         )
     num = len(dataset.split("heldout"))
     if num < 2:
-        raise MeasureError("a run needs held-out data to be measured", f"{num} held-out documents", "give `reference`")
+        raise MeasureError(
+            "a run needs held-out data to be measured",
+            f"{num} held-out documents",
+            "give --reference: a dataset, or a folder",
+        )
     return dataset, f"heldout of dataset {dataset.id[:12]}"
 
 
