@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from motherlode.data import minhash, threads
+from motherlode.data import minhash, minhash_kernels, threads
 from motherlode.data.dedupe import Clusters
 from motherlode.data.minhash import REACH, near_duplicates
-from motherlode.modality.text import shingles
+from motherlode.modality.text import MODALITY, shingles
 
 from .text_parts import joined
 
@@ -212,3 +212,9 @@ def test_scratch_is_removed_when_the_search_fails(tmp_path: Path) -> None:
         )
     assert list(tmp_path.iterdir()) == []
     assert minhash.BATCH_BYTES < minhash.BAND_BYTES
+
+
+def test_making_ready_loads_the_loops_of_the_search() -> None:
+    minhash.make_ready(MODALITY.grams)
+    assert minhash_kernels.alike.signatures
+    assert minhash_kernels.propose.signatures

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,15 @@ from motherlode.data.threads import on_all_cores
 Shingles = Callable[[NDArray[np.int64]], tuple[NDArray[np.uint64], NDArray[np.int64]]]
 """Ascending rows → (their shingles, repeated ones too, one text after another; where each begins and the last ends)."""
 
+Grams = Callable[[NDArray[np.uint8], NDArray[np.int64]], tuple[NDArray[np.uint64], NDArray[np.int64]]]
+"""Texts one after another, and where each begins and the last ends → the same of their shingles."""
+
 REACH = 8
 _ROUNDS = ((1, 1), (2, 3), (4, REACH))
 """Distances within a bucket that are tried together: a pile of copies is one set after the first."""
 BAND_BYTES = 256 << 20
 """Most bytes of entries of one band that are sorted at a time."""
-BATCH_BYTES = 32 << 20
+BATCH_BYTES = 4 << 20
 """Most bytes of text whose shingles are held at a time, unless one pair has more."""
 _ENTRY_BYTES = 48
 _BLOCK_ROWS = 1 << 16
@@ -85,6 +89,25 @@ def near_duplicates(
         scratch.unlink(missing_ok=True)
     kernels.flatten(parent_N)
     return Clusters(parent_N, num_candidates, num_verified, num_exhausted)
+
+
+def make_ready(grams: Grams) -> None:
+    """Load the compiled loops of the search by searching two texts: half a second, for a thread while others work.
+
+    Args:
+        grams: the modality's.
+    """
+    text = np.frombuffer(b"a few words, so that there are shingles ", np.uint8)
+    offsets_N1 = np.array([0, len(text), 2 * len(text)])
+
+    def shingles(rows_M: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        return grams(np.tile(text, len(rows_M)), offsets_N1[: len(rows_M) + 1])
+
+    with TemporaryDirectory() as folder:
+        bands_PK = np.ones((2, 2), np.uint64)
+        near_duplicates(
+            bands_PK, np.arange(2), np.diff(offsets_N1), shingles, Path(folder) / "bands.bin", threshold=0.5
+        )
 
 
 def _transpose(bands_PK: Any, places_N: NDArray[np.int64], path: Path) -> None:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from motherlode import registry, storage
+from motherlode.data import minhash
 from motherlode.data import step as steps_of
 from motherlode.data.arrow import to_numpy
 from motherlode.data.augment import CopyTask, make_copies
@@ -283,6 +285,7 @@ class Work:
             )
             for index, partition in enumerate(self.plan.partitions())
         )
+        self._make_ready()
         counts: Counter[str] = Counter()
         records = []
         self.progress("read and clean", 0, self.plan.num_partitions, counts)
@@ -291,6 +294,12 @@ class Work:
             counts.update({"rows": record.num_rows, **record.reasons})
             self.progress("read and clean", len(records), self.plan.num_partitions, counts)
         return records
+
+    def _make_ready(self) -> None:
+        """Load what the steps over texts compile while this process waits for others to start."""
+        is_alone = self.plan.num_bytes <= _CLEAN_ALONE_BYTES or (self.options.workers or num_cores()) == 1
+        if self.modality.search == "bands" and self.options.near_duplicates != "off" and not is_alone:
+            Thread(target=minhash.make_ready, args=(self.modality.grams,), daemon=True).start()
 
     def gather(self, records: list[PartRecord]) -> Rows:
         """The columns the second pass works on."""
