@@ -48,6 +48,11 @@ def test_two_modalities_are_a_question(tmp_path: Path) -> None:
         ({"text": "words", "url": "http://x"}, "text"),
         ({"file_name": "a.png", "text": "a caption"}, "image"),
         ({"file_name": "a.txt", "n": 1, "m": 2}, "text"),
+        ({"image": "img/a.png", "caption": "a caption", "label": "x"}, "image"),
+        ({"image": "img/a.png", "text": "a caption"}, "image"),
+        ({"photo": "img/a.JPG", "caption": "a caption"}, "image"),
+        ({"wav": "a.wav", "transcript": "words"}, "audio"),
+        ({"cover": "a.png", "text": "a whole book"}, "text"),
     ],
 )
 def test_columns_of_tables(tmp_path: Path, row: dict[str, object], expected: str | None) -> None:
@@ -58,15 +63,16 @@ def test_columns_of_tables(tmp_path: Path, row: dict[str, object], expected: str
 
 
 def test_a_table_whose_columns_tell_nothing_is_a_question_and_columns_answer_it(tmp_path: Path) -> None:
-    (tmp_path / "t.jsonl").write_text('{"a": "one.png", "b": "words", "c": 3}\n')
-    (tmp_path / "t.csv").write_text("a,b,c\none.png,words,3\n")
-    pq.write_table(pa.table({"a": ["one.png"], "b": ["words"], "c": [3]}), tmp_path / "t.parquet")
+    (tmp_path / "t.jsonl").write_text('{"a": "one", "b": "words", "c": 3}\n')
+    (tmp_path / "t.csv").write_text("a,b,c\none,words,3\n")
+    pq.write_table(pa.table({"a": ["one"], "b": ["words"], "c": [3]}), tmp_path / "t.parquet")
     for name in ("t.jsonl", "t.csv", "t.parquet"):
         with pytest.raises(SourceError, match=r"t\.\w+ has a, b, c\n.*columns: {text: …}"):
             guess(tmp_path / name)
         assert guess(tmp_path / name, {"text": "b"})[0] == "text"
-    for name in ("t.jsonl", "t.csv"):
-        assert guess(tmp_path / name, {"media": "a"})[0] == "image"
+    (tmp_path / "u.csv").write_text("text,look\nwords,one.png\n")
+    assert guess(tmp_path / "u.csv")[0] == "text"
+    assert guess(tmp_path / "u.csv", {"media": "look"})[0] == "image"
 
 
 def test_schemas_of_parquet_and_arrow(tmp_path: Path) -> None:

@@ -122,6 +122,25 @@ def test_a_folder_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pyte
         partitions(tmp_path)
 
 
+def test_files_that_no_table_of_a_folder_names_are_counted(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "b.png", "sub/c.png")
+    (tmp_path / "metadata.csv").write_text("file_name,text\n./a.png,words\nsub/../sub/c.png,words\n")
+    (tmp_path / "other.csv").write_text("file_name\nb.png\n")
+    planned = plan(tmp_path, IMAGE.suffixes)
+    assert sum(partition.num_rows for partition in planned.partitions) == 2
+    assert planned.ignored == {sources.UNNAMED: 1, ".csv": 1}
+    alone = plan(tmp_path / "metadata.csv", IMAGE.suffixes)
+    assert sum(partition.num_rows for partition in alone.partitions) == 2
+    assert not alone.ignored
+
+
+def test_a_column_of_any_name_may_hold_the_paths(tmp_path: Path) -> None:
+    images(tmp_path, "a.png")
+    (tmp_path / "t.csv").write_text("nr,photo,caption\n1,a.png,words\n")
+    (found,) = rows(tmp_path / "t.csv")
+    assert (found.uri, found.caption) == ("a.png", "words")
+
+
 def test_what_was_passed_over_is_told_in_few_words() -> None:
     assert sources.passed_over({}) == ""
     assert sources.passed_over({".zip": 1, ".docx": 3000, "": 2, sources.LINKED_TWICE: 1}) == (

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from motherlode import registry
 
 _REMEDIES: dict[str, tuple[str, ...]] = {
+    "to use a table beside files, name it as the source, or in the option `captions`": (".csv", ".tsv", ".jsonl"),
     "unpack archives first": (".zip", ".rar", ".7z", ".bz2", ".xz", ".zst", ".gz", ".tar.bz2", ".tar.xz"),
     "save documents as .pdf, .html or .txt": (
         *(".doc", ".docx", ".odt", ".rtf", ".pages", ".wpd"),

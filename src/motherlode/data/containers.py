@@ -10,11 +10,13 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator, Sequence
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
-from motherlode.data.roles import arrow_roles, roles
-from motherlode.data.source import PARTITION_BYTES, PARTITION_ROWS, Entry, Partition, Place, SourceOptions, cut
+from motherlode.data.roles import ROLES, arrow_roles, roles
+from motherlode.data.source import PARTITION_BYTES, PARTITION_ROWS, UNNAMED, Entry, Partition, Place, SourceOptions, cut
 from motherlode.data.spans import open_text
 from motherlode.errors import SourceError
 from motherlode.storage import open_uri
@@ -33,20 +35,42 @@ def broken(place: Place, path: str, why: object) -> Partition:
     return Partition("broken", place.name, place.root, [(path, str(why))], num_rows=1)
 
 
-def plan_tables(place: Place, options: SourceOptions) -> Iterator[Partition]:
+def plan_tables(
+    place: Place, suffixes: frozenset[str], options: SourceOptions, ignored: Counter[str]
+) -> Iterator[Partition]:
     """CSV, TSV and JSON lines with a column of paths, relative to the table's folder.
 
-    Items: (path, size, stamp, label, caption, licence, ""), the same as a folder's.
+    Items: (path, size, stamp, label, caption, licence, ""), the same as a folder's. Where the source is a folder, what
+    lies in it and is named by no table is counted as passed over.
     """
-    tables = [entry for entry in place.entries() if entry.kind == "table"]
+    tables = [entry for entry in place.entries(ignored) if entry.kind == "table"]
     marked = [e for e in tables if e.path.rsplit("/", 1)[-1].startswith("metadata.")]
+    used = {entry.path for entry in marked or tables}
+    named: set[int] = set()
     for entry in marked or tables:
         folder = entry.path.rpartition("/")[0]
         here = Place(place.name, full_path(place.root, folder) if folder else place.root)
-        yield from cut("files", here, _table_items(place, entry, options), trusted=options.trust_paths)
+        items = _noted(_table_items(place, entry, suffixes, options), folder, named)
+        yield from cut("files", here, items, trusted=options.trust_paths)
+    for entry in () if place.only else place.entries():
+        if entry.suffix in suffixes:
+            ignored[UNNAMED] += hash(entry.path) not in named
+        elif entry.path not in used:
+            ignored[entry.suffix] += 1
 
 
-def _table_items(place: Place, entry: Entry, options: SourceOptions) -> Iterator[tuple[tuple[Any, ...], int]]:
+def _noted(
+    items: Iterable[tuple[tuple[Any, ...], int]], folder: str, named: set[int]
+) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """The items, their paths noted as hashes: 60 bytes each."""
+    for item in items:
+        named.add(hash(posixpath.normpath(posixpath.join(folder, item[0][0]))))
+        yield item
+
+
+def _table_items(
+    place: Place, entry: Entry, suffixes: frozenset[str], options: SourceOptions
+) -> Iterator[tuple[tuple[Any, ...], int]]:
     columns: dict[str, str] | None = None
     wanted = {"path" if role == "media" else role: column for role, column in options.columns.items()}
     where = full_path(place.root, entry.path)
@@ -55,13 +79,23 @@ def _table_items(place: Place, entry: Entry, options: SourceOptions) -> Iterator
         with open_text(where)[0] as file:
             for number, row in enumerate(table_rows(file, entry, where)):
                 if columns is None:
-                    columns = roles(list(row), wanted, where, need="path")
+                    columns = roles(list(row), _with_path(wanted, row, suffixes), where, need="path")
                 path = row.get(columns["path"])
                 values = (_text(row.get(columns.get(role, ""))) for role in ("label", "caption", "licence"))
                 name = path if isinstance(path, str) and path else f"{entry.path}#row={number}"
                 yield (name, 0 if name is path else -1, entry.stamp, *values, ""), size
     except (OSError, EOFError):
         yield (f"{entry.path}#damaged", -1, entry.stamp, None, None, None, ""), size
+
+
+def _with_path(wanted: dict[str, str], row: dict[str, Any], suffixes: frozenset[str]) -> dict[str, str]:
+    """What the user says of the columns; where neither that nor a name tells, the one whose first cell is a path."""
+    known = {name.lower().strip() for name in row if name}
+    if "path" in wanted or not known.isdisjoint(ROLES["path"]):
+        return wanted
+    found = (name for name, cell in row.items() if os.path.splitext(str(cell).lower())[1] in suffixes)
+    column = next(found, "")
+    return {**wanted, "path": column} if column else wanted
 
 
 def table_rows(file: IO[bytes], entry: Entry, where: str) -> Iterator[dict[str, Any]]:

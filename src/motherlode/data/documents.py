@@ -186,7 +186,8 @@ def _plan_tables(place: Place, options: SourceOptions) -> Iterator[Partition]:
             yield broken(place, entry.path, "the file is empty")
             continue
         if has_no_text(names, wanted, texts) and has_paths(names):
-            yield from plan_tables(Place(place.name, place.root, (entry.path,)), options)
+            alone = Place(place.name, place.root, (entry.path,))
+            yield from plan_tables(alone, frozenset(), options, Counter())
             continue
         columns = text_roles(names, wanted, where, texts)
         splitter = splitter_of(delimiter) if is_csv else spans.Lines()

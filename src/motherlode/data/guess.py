@@ -114,9 +114,14 @@ def _of_table(where: str, modalities: list[Modality], columns: Mapping[str, str]
         return _text(modalities), "a column is named as text"
     is_text = not has_no_text(names, {}, texts)
     named = {columns.get("media"), columns.get("path")}
+    has_text = not {name.lower().strip() for name in names}.isdisjoint(TEXT_ROLES["text"])
     for name in names:
-        found = _of_ending(str(values.get(name)), modalities) if has_paths([name]) or name in named else None
-        if found and (found in media or not is_text):
+        found = _of_ending(str(values.get(name)), modalities)
+        is_path = has_paths([name]) or name in named
+        # A lone column of strings may be a text, but not where it names a picture or a sound.
+        if found in media and (is_path or not has_text or name.lower().startswith(str(found))):
+            return found, "a table names such files"
+        if found and is_path and not is_text:
             return found, "a table names such files"
     return (_text(modalities), "a table has a column of text") if is_text else (None, _told(where, names))
 

@@ -44,6 +44,7 @@ _SUFFIX_KINDS: dict[str, Kind] = {
 }
 UNUSED_CAPTIONS = "captions without a file"
 LINKED_TWICE = "folders linked a second time"
+UNNAMED = "files that no table names"
 OVERVIEWS = "overviews of generated samples"
 """Counted among what was passed over."""
 _GENERATED = frozenset(("samples.jsonl", "provenance.json"))
@@ -296,7 +297,7 @@ def _plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignore
     kind = options.kind if options.kind != "auto" else detect(place, suffixes)
     planners: dict[str, Callable[[], Iterator[Partition]]] = {
         "folder": lambda: _plan_folder(place, suffixes, options, ignored),
-        "table": lambda: containers.plan_tables(place, options),
+        "table": lambda: containers.plan_tables(place, suffixes, options, ignored),
         "parquet": lambda: containers.plan_parquet(place, options),
         "arrow": lambda: containers.plan_arrow(place, options),
         "tar": lambda: containers.plan_tars(place),
