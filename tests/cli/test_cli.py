@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -128,3 +129,12 @@ def test_the_advice_follows_the_figures() -> None:
     assert "on cuda" in advice(
         {("cpu", "fp32"): 1.0, ("cpu", "bf16"): 1.0, ("cuda", "fp32"): 9.0, ("cuda", "bf16"): 99.0}
     )
+
+
+def test_what_a_stream_cannot_show_is_escaped(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.yaml")
+    words = [sys.executable, "-m", "motherlode.cli", "init", "--out", name]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("\\u2713 caf\\udce9.yaml")

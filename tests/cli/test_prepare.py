@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from .conftest import FIXTURE, Lode, assert_one_clear_error
         ("*.png", "data"),
         ("set.tar.gz", "set"),
         ("..", "data"),
+        (os.fsdecode(b"caf\xe9"), "caf"),
     ],
 )
 def test_a_dataset_is_named_after_its_source(source: str, name: str) -> None:
@@ -78,6 +80,7 @@ def test_flags_win_over_the_file_of_options(lode: Lode, here: Path) -> None:
         ([str(FIXTURE), "--options", "wrong.yaml"], ["`heldoud`", "did you mean `heldout`"]),
         ([str(FIXTURE), "--options", "deep.yaml"], ["`clean.min_sid`", "did you mean `min_side`"]),
         ([str(FIXTURE), "--out", "taken"], ["new folder", "taken"]),
+        ([str(FIXTURE), "--out", os.fsdecode(b"caf\xe9")], ["must be text", "choose another out"]),
     ],
 )
 def test_bad_input_is_one_clear_error_and_damages_nothing(

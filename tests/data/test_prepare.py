@@ -328,6 +328,16 @@ def test_nothing_fit_is_an_error_that_says_why(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["raw"], "no work is left that would come to the same end"
 
 
+def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
+    raw = write_folder(tmp_path / os.fsdecode(b"caf\xe9"), {os.fsdecode(b"a\xff"): 12, "b": 12})
+    (raw / "b" / os.fsdecode(b"\xfe.png")).write_bytes(picture(77))
+    made = prepare(raw, out=tmp_path / "d", workers=1, label_errors="off")
+    assert made.labels == ["a\\udcff", "b"]
+    assert made.facts["sources"] == ["caf\\udce9"]
+    assert len(made) == 25
+    assert prepare(raw, out=tmp_path / "d", workers=1, label_errors="off").path == made.path
+
+
 def test_a_table_that_names_no_file_that_is_there_says_which(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(f"gone/{number}.png,a" for number in range(5)))
     with pytest.raises(DatasetError, match=r"unreadable: 5; such as 'gone/0.png' \(.*(?s:.*)relative to the table"):

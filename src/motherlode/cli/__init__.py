@@ -12,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,10 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command `lode`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A path of odd bytes, or a terminal without ✓, must not end what was done well.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else arguments
     rest = [word for word in given if word != "--debug"]
     try:

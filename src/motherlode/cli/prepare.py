@@ -93,7 +93,8 @@ def folder_name(sources: list[str]) -> str:
     """A dataset's name from the first of its sources: "s3://bucket/photos/*.png" → "photos"."""
     parts = [part for part in sources[0].replace("\\", "/").split("/") if part not in ("", ".", "..", "*", "**")]
     named = [part for part in parts if not any(letter in part for letter in "*?[:")]
-    return (named[-1].partition(".")[0] if named else "") or "data"
+    name = named[-1].partition(".")[0] if named else ""
+    return name.encode("utf-8", "ignore").decode() or "data"
 
 
 def yields(steps: list[dict[str, Any]]) -> None:

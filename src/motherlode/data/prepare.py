@@ -105,6 +105,8 @@ def run(options: PrepareOptions, progress: Progress = silent) -> Dataset:
     options = options.resolved(modality)
     clean = parse(modality.Options, options.clean, where="prepare", within=("clean",))
     out = Path(options.out)
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in str(out.absolute())):  # no UTF-8: Arrow cannot open it
+        raise DatasetError("the path of a dataset must be text", str(out), "choose another out")
     if out.exists():
         earlier = _earlier(out, options, modality)
         if earlier is not None:
@@ -147,7 +149,7 @@ class Plan:
 
     def partitions(self) -> Iterator[Partition]:
         """Read back, one at a time."""
-        with self.path.open(encoding="utf-8") as file:
+        with self.path.open(encoding="utf-8", errors="surrogateescape") as file:
             for line in file:
                 yield Partition(**json.loads(line))
 

@@ -229,7 +229,8 @@ def resolve(source: SourceLike) -> list[Place]:
     taken: set[str] = set()
     for name, path in pairs:
         place = _place(name, path)
-        unique, number = place.name, 2
+        # What cannot be UTF-8 (odd file names) is escaped, as in the columns of a dataset.
+        unique, number = place.name.encode("utf-8", "backslashreplace").decode(), 2
         while unique in taken:
             unique, number = f"{place.name}-{number}", number + 1
         taken.add(unique)
