@@ -85,6 +85,23 @@ def rng() -> torch.Generator:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_muon_takes_the_heads_of_attention_apart(architecture: str) -> None:
+    family = tiny(architecture=architecture)
+    named = dict(family.named_parameters())
+    blocks = family.blocks()
+    assert set(blocks) <= set(named)
+    assert len(blocks) == 4 * TINY["depth"]
+    name = next(name for name in blocks if name.endswith("q_proj.weight"))
+    trainer = engine(family, optimizer=OptimizerOptions(name="muon", lr=0.1, momentum=0.0, scale="spectral"))
+    trainer.step(1.0)  # the ends of branches are zero at first, and so are the gradients before them
+    before = named[name].detach().clone()
+    trainer.step(1.0)
+    change = named[name].detach() - before
+    norms = [float(torch.linalg.matrix_norm(head, 2)) for head in change.chunk(TINY["heads"])]
+    assert norms == pytest.approx([0.1, 0.1], rel=0.15)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_learns_a_sentence_by_heart(architecture: str, name: str) -> None:
     family = tiny(architecture=architecture)
@@ -143,8 +160,9 @@ def test_heldout_loss_is_deterministic_and_has_no_gradient() -> None:
     assert float(total.detach()) > float(loss)
 
 
-def test_resumes_to_the_bit() -> None:
-    options = {"optimizer": OptimizerOptions(name="muon", lr=0.01)}
+@pytest.mark.parametrize("every", [1, 2])
+def test_resumes_to_the_bit(every: int) -> None:
+    options = {"optimizer": OptimizerOptions(name="muon", lr=0.01, every=every)}
     straight = engine(tiny(), **options)
     for _ in range(6):
         straight.step(1.0)

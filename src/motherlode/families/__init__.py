@@ -100,6 +100,13 @@ class Family(nn.Module, ABC):
         """
         return
 
+    def blocks(self) -> Mapping[str, tuple[int, int]]:
+        """Weights made of several matrices, one for each head say: full parameter name → rows and columns of one.
+
+        Optimisers that treat matrices as such treat these one by one.
+        """
+        return {}
+
     @abstractmethod
     def turns(self, step: int) -> Sequence[Turn]:
         """The optimiser steps of training step `step`, in order. Each draws a fresh batch."""

@@ -218,6 +218,7 @@ class Engine:
         self._names = {id(parameter): name for name, parameter in family.named_parameters()}
         self._learnable = [parameter for parameter in family.parameters() if parameter.requires_grad]
         self._roles = roles_of(family)
+        self._blocks = family.blocks()
         self._on_gpu = setting.device.startswith("cuda")
         share_of_batch(train.batch, train.accumulate, ranks)
 
@@ -305,7 +306,7 @@ class Engine:
             if id(parameter) in learnable
         }
         options = self.train.optimizers.get(turn.name, self.train.optimizer)
-        optimizer = TurnOptimizer(named, options, self._roles, self.setting.matrix_dtype)
+        optimizer = TurnOptimizer(named, options, self._roles, self.setting.matrix_dtype, self._blocks)
         if turn.name in self._pending:
             optimizer.load(self._pending.pop(turn.name))
         self.optimizers[turn.name] = optimizer

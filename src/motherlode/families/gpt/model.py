@@ -106,6 +106,10 @@ class Gpt(Family):
         """One turn, "model"."""
         return [Turn("model", self.learner, self._loss)]
 
+    def blocks(self) -> Mapping[str, tuple[int, int]]:
+        """The matrices of each head of attention."""
+        return {f"learner.network.{name}": block for name, block in decoder.head_blocks(self.network).items()}
+
     def _loss(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         loss, nats = self.learner(batch.samples)
         return loss, {"nats": nats.detach()} if self.options.z_loss else {}
