@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +21,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from motherlode.families.gpt import Gpt
 from motherlode.networks.language import decoder
 from motherlode.recipe import Recipe
 from motherlode.training.assembly import Assembly
@@ -41,10 +43,15 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "Muon sized as AdamW": (
         "train.optimizer={name: muon, lr: 0.003, scale: adamw, momentum: 0.95, betas: [0.8, 0.95]}",
     ),
+    "Muon on every second step": ("train.optimizer.every=2",),
+    "NanoChat's class": ("model.architecture=nanochat",),
     "Qwen3's class": ("model.architecture=qwen3",),
 }
+PATCHES: dict[str, Callable[[], Any]] = {
+    "branch ends not zero": lambda: patch.object(decoder, "_ENDS", ()),
+    "heads together": lambda: patch.object(Gpt, "blocks", lambda _family: {}),
+}
 NO_SOFTCAP = "no softcap"
-NOT_ZERO = "branch ends not zero"
 
 
 def train(asked: argparse.Namespace, name: str, seed: int) -> float:
@@ -53,7 +60,9 @@ def train(asked: argparse.Namespace, name: str, seed: int) -> float:
     recipe = Recipe.load(asked.recipe, changes)
     setting = Setting("cpu", "bf16", threads=1)
     start = time.process_time()
-    with setting.pool(), patch.object(decoder, "_ENDS", ()) if name == NOT_ZERO else nullcontext():
+    with setting.pool(), ExitStack() as stack:
+        if name in PATCHES:
+            stack.enter_context(PATCHES[name]())
         assembly = Assembly.of(recipe)
         engine = assembly.engine(setting)
         if name == NO_SOFTCAP:
@@ -77,7 +86,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--out", type=Path, default=Path("gpt_ablations.jsonl"))
-    names = [*CHANGES, NO_SOFTCAP, NOT_ZERO]
+    names = [*CHANGES, *PATCHES, NO_SOFTCAP]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     asked = parser.parse_args()
     torch.set_flush_denormal(True)

@@ -5,7 +5,8 @@
 Sides, each in a process of its own, taking turns of a few steps; each counts its fastest turn, because on a shared
 machine the slow ones measure the neighbours (CPU seconds, which the neighbours touch less, are printed beside):
 
-- ours: the family with its own recipe in the product's loop, bf16 and compiled; `ours-adamw` with AdamW; `ours-eager`
+- ours: the family with its own recipe in the product's loop, bf16 and compiled; `ours-adamw` with AdamW; `ours-eager`;
+  `ours-nanochat` and `ours-qwen3` with that class; `ours-alternate` with half of the matrices moved by Muon on a step
 - qwen3: transformers' Qwen3 class in a bare loop, bf16 and compiled, its own loss, torch's fused AdamW
 - trainer: the same class in transformers' `Trainer`, bf16 and compiled; `trainer-gpt2`, `trainer-eager`
 - nanogpt: nanoGPT's train.py as it is, float32 on a CPU; needs `--nanogpt`, a folder with train.py, model.py and
@@ -55,19 +56,19 @@ def batches() -> Iterator[Tensor]:
         yield torch.from_numpy(np.stack([tokens[start : start + LENGTH] for start in starts]).astype(np.int64))
 
 
-def family() -> Any:
-    """Our model."""
+def family(**shape: Any) -> Any:
+    """Our model, at its default architecture unless `shape` says otherwise."""
     from motherlode.families.gpt import Gpt, Options
     from motherlode.modality import SampleSpec
     from motherlode.tokenizer import TokenSpace
 
     space = TokenSpace(VOCABULARY, bos=0, pad=1, mask=2, folder="")
-    options = Options(width=WIDTH, depth=DEPTH, heads=HEADS)
+    options = Options(width=WIDTH, depth=DEPTH, heads=HEADS, **shape)
     return Gpt.build(options, SampleSpec("text", (LENGTH,), 0, space), seed=0)
 
 
-def our_steps(*, adamw: bool = False, eager: bool = False) -> Iterator[float]:
-    """The family in the product's loop."""
+def our_steps(*, adamw: bool = False, eager: bool = False, every: int = 0, **shape: Any) -> Iterator[float]:
+    """The family in the product's loop; `every` of its optimiser is the family's where it is 0 here."""
     from motherlode.families import Batch
     from motherlode.recipe import TrainOptions
     from motherlode.training.loop import Engine, Setting
@@ -84,8 +85,10 @@ def our_steps(*, adamw: bool = False, eager: bool = False) -> Iterator[float]:
             pass
 
     setting = Setting("cpu", "bf16", compile=not eager)
-    model = setting.place(family())
+    model = setting.place(family(**shape))
     defaults = dict(model.defaults)
+    if every:
+        defaults["optimizer"] = {**defaults["optimizer"], "every": every}
     if adamw:
         defaults["optimizer"] = {"name": "adamw", "lr": 3e-3, "betas": (0.9, 0.95)}
     engine = Engine(model, Windows(), setting, TrainOptions(**{**defaults, "batch": BATCH}), seed=0)  # type: ignore[arg-type]
@@ -244,6 +247,9 @@ def work(side: str, threads: int, nanogpt: Path | None) -> None:
             "ours": our_steps,
             "ours-adamw": lambda: our_steps(adamw=True),
             "ours-eager": lambda: our_steps(eager=True),
+            "ours-alternate": lambda: our_steps(every=2),
+            "ours-nanochat": lambda: our_steps(architecture="nanochat"),
+            "ours-qwen3": lambda: our_steps(architecture="qwen3"),
             "qwen3": bare_steps,
             "peak": peak_steps,
         }[side]()
