@@ -117,6 +117,22 @@ def test_counts_are_those_of_plain_python(text: str) -> None:
     assert top <= found_M[measure.IN_TOP_PHRASE] <= top + 8
 
 
+def test_the_top_phrase_is_exact_where_it_could_be_too_much() -> None:
+    """Two phrases of a short text in one cell of the small table once doubled the count, and dropped the text."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        words = [f"word{k}" for k in rng.integers(0, 12, rng.integers(64, 300))]
+        pairs, fours = (Counter(zip(*(words[k:] for k in range(n)))) for n in (2, 4))
+        top = max(2 * max(pairs.values()), 4 * max(fours.values()))
+        found = int(counts(" ".join(words))[measure.IN_TOP_PHRASE])
+        assert found == top or top <= found <= len(words) / 8
+
+
+def test_words_of_underscores_are_words() -> None:
+    """Sixty-four of them once came to a hash of zero, and were lost."""
+    assert [int(counts("_" * num)[measure.WORDS]) for num in range(1, 200)] == [1] * 199
+
+
 def test_repeated_phrases_are_those_of_plain_python() -> None:
     rng = np.random.default_rng(0)
     words = [f"w{k}" for k in rng.integers(0, 1000, 3000)]
