@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motherlode import storage
@@ -114,6 +114,7 @@ def test_a_failure_inside_a_folder_leaves_the_old_one(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == ["data"]
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 999), bit=st.integers(0, 7))
 def test_every_flipped_bit_is_found(tmp_path_factory: pytest.TempPathFactory, position: int, bit: int) -> None:
     folder = tmp_path_factory.mktemp("bits")

@@ -211,7 +211,7 @@ def explain(error: OSError, path: Path) -> StorageError:
         return StorageError(
             "the disk must have room for what is written",
             f"{path} ({free_bytes / 1e6:.0f} MB free)",
-            "free some space or choose another --out; what was there before is untouched",
+            "free some space or choose another --out (or TMPDIR); what was there before is untouched",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError("the folder must be writable", str(path), "change its permissions or choose another --out")

@@ -138,3 +138,22 @@ def test_what_a_stream_cannot_show_is_escaped(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("\\u2713 caf\\udce9.yaml")
+
+
+def test_a_full_disk_that_names_no_file_and_a_traceback_that_cannot_be_kept(
+    lode: Lode, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("motherlode.recipe.Recipe.load", full)
+    assert_one_clear_error(lode("estimate", "a.yaml"), "disk must have room", "MB free", "TMPDIR")
+
+    def fault(*_: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("motherlode.recipe.Recipe.load", fault)
+    monkeypatch.setattr("motherlode.cli.tempfile.NamedTemporaryFile", full)
+    result = lode("estimate", "a.yaml")
+    assert result.exit_code == 1
+    assert "traceback: above" in result.stderr

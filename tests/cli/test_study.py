@@ -72,6 +72,14 @@ def test_a_recipe_is_no_study(lode: Lode, here: Path, fashion: Path) -> None:
     assert [path.name for path in here.iterdir()] == ["base.yaml"]
 
 
+def test_too_few_held_out_rows_are_refused_before_a_cell_is_trained(
+    lode: Lode, file: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motherlode.training.score.LEAST_SAMPLES", 10**6)
+    assert_one_clear_error(lode("study", file), "held-out samples", "1,000,000 or more", "--heldout")
+    assert not list(here.rglob("run.json"))
+
+
 def test_the_chart_places_cells() -> None:
     cells = [
         {"D": 10.0 * 4**power, "loss": 4.0 / 2**power, "unique": unique} for power in range(3) for unique in (5, 50)

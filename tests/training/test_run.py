@@ -328,7 +328,7 @@ def test_opening_what_is_no_run(tmp_path: Path) -> None:
 
 
 def test_an_unknown_device_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="device torch can use"):
+    with pytest.raises(TrainingError, match="device must be one that torch can use"):
         train(tiny_recipe(tmp_path, device="gpu"))
 
 

@@ -7,7 +7,9 @@ ends in exit code 1 with its traceback kept in a file.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -22,6 +24,7 @@ from typer.core import TyperGroup
 
 from motherlode.cli import doctor, estimate, evaluate, export, generate, init, plan, prepare, study, train
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _GO_ON = "run the same command again to go on where it stopped"
 _RESUMABLE = {"prepare": _GO_ON, "train": _GO_ON, "study": _GO_ON}
 
@@ -64,22 +67,36 @@ def _report(error: Exception) -> int | None:
 
     if isinstance(error, BrokenPipeError):
         return None
-    if isinstance(error, OSError) and error.filename and not isinstance(error, MotherlodeError):
-        error = explain(error, Path(error.filename))
+    if isinstance(error, OSError) and (error.filename or error.errno in _FULL):
+        error = explain(error, Path(error.filename or _fullest()))
     if isinstance(error, MotherlodeError):
         _complain(str(error))
         return error.exit_code
     if type(error).__module__.partition(".")[0] in ("typer", "click"):
         return None
-    with tempfile.NamedTemporaryFile("w", prefix="lode-", suffix=".txt", delete=False, encoding="utf-8") as file:
-        traceback.print_exception(error, file=file)
     what = f"{type(error).__name__}: {error}".partition("\n")[0]
     _complain(
         f"this is a fault in Motherlode, not in your input: {what}\n"
-        f"  traceback: {file.name}\n"
+        f"  traceback: {_kept(error)}\n"
         "  fix: please report it with that file; `--debug` shows it here"
     )
     return 1
+
+
+def _kept(error: Exception) -> str:
+    """The file that a traceback was written to; on standard error where none can be."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="lode-", suffix=".txt", delete=False, encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        traceback.print_exception(error)
+        return "above"
+    return file.name
+
+
+def _fullest() -> str:
+    """Of the folders that a verb writes to unasked, the one with the least room."""
+    return min((tempfile.gettempdir(), os.getcwd()), key=lambda folder: shutil.disk_usage(folder).free)
 
 
 def _complain(text: str) -> None:

@@ -17,6 +17,7 @@ EXAMPLES = (
     "lode study poems.yaml --set 'seeds=[0, 1]' --workers 4",
     "lode plan studies/poems --budget 500",
 )
+_MOST_FAILED = 6
 
 
 def command(
@@ -51,7 +52,7 @@ def command(
     if not done.complete:
         raise typer.Exit(130)
     then = console.command("lode", "plan", done.folder, "--budget", "MONEY")
-    console.done(f"{done.folder / 'report.html'}: next  {then}")
+    console.done(f"{done.folder / 'report.html'}" + (f": next  {then}" if done.law is not None else ""))
 
 
 def _followed(options: object, on: object, workers: int | None) -> Study:
@@ -90,12 +91,14 @@ def show(study: Study) -> None:
         ]
         rows.append(("error", f"{doubt.noise:.1%} a run, {doubt.rate:.1%} a decade beyond the cells"))
     console.facts(rows)
-    for record in study.records:
-        if record["status"] != "finished":
-            console.warn(
-                f"{record['treatment']}, {record['size']}, {record['unique']} rows, {record['steps']} steps "
-                f"{record['status']}: {record.get('error', '')}"
-            )
+    failed = [record for record in study.records if record["status"] != "finished"]
+    for record in failed[:_MOST_FAILED]:
+        console.warn(
+            f"{record['treatment']}, {record['size']}, {record['unique']} rows, {record['steps']} steps "
+            f"{record['status']}: {record.get('error', '')}"
+        )
+    if failed[_MOST_FAILED:]:
+        console.warn(f"{len(failed) - _MOST_FAILED} more cells did not finish: cells.jsonl says why")
     for warning in law.warnings if law is not None else ():
         console.warn(warning)
     if study.why_no_law:

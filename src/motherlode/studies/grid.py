@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from motherlode import storage
+from motherlode import registry, storage
 from motherlode.recipe import Recipe
 from motherlode.studies.options import StudyError, StudyOptions, TreatmentOptions, as_recipe, changed
-from motherlode.studies.probe import Probe, Probes
+from motherlode.studies.probe import SCORE, Probe, Probes
 
 if TYPE_CHECKING:
     from motherlode.data.dataset import Dataset
@@ -196,6 +196,7 @@ class _Layout:
         self.num_rows = len(_opened(self._path(options.treatments[options.baseline])).split("train"))
         self.amounts = sorted({self.num_rows if amount == "all" else int(amount) for amount in options.unique})
         self.measure = probes.measure(options.measure, self.base)
+        self._need_heldout()
         self.left_out: dict[str, int] = {}
         self.warnings: list[str] = []
         self._tokenizer = _tokenizer(self.base)
@@ -210,6 +211,20 @@ class _Layout:
                 "a study cannot own more rows than its dataset has",
                 f"{self.amounts[-1]} of {self.num_rows} training rows",
                 "lower `unique`, or prepare more data",
+            )
+
+    def _need_heldout(self) -> None:
+        """Refuse what would fail only when the first cell has been trained."""
+        from motherlode.training.score import LEAST_SAMPLES
+
+        is_scored = self.measure == SCORE and not registry.find("family", self.base.family).loss_name
+        path, least = (self.base.data.path, LEAST_SAMPLES) if is_scored else (self.judged_on, 1)
+        num_heldout = len(_opened(path).split("heldout"))
+        if num_heldout < least:
+            raise StudyError(
+                f"a study needs held-out samples to judge its cells by: {least:,} or more",
+                f"{path} holds out {num_heldout:,}",
+                "prepare it with a larger --heldout, or from more data",
             )
 
     def strand(self, treatment: str, size: str, unique: int, seed: int) -> Strand | None:

@@ -263,7 +263,8 @@ def _law_of(given: Any, form: str, seed: int) -> Law:
     known = _study_of(given)
     if known is not None:
         if known.law is None:
-            raise PlanError("a plan needs a study with a law", known.why_no_law, "add cells and run it again")
+            why = known.why_no_law.partition("\n")[0]
+            raise PlanError("a plan needs a study with a law", f"none: {why}", "add cells and run it again")
         return known.law
     if isinstance(given, str | Path):
         path = Path(given)

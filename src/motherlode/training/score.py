@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 MEASURE = "frechet[random-convolutions]"
 _NUM_SAMPLES = 256
 _LOSS_SAMPLES = 256
-_LEAST_SAMPLES = 64
+LEAST_SAMPLES = 64
+"""Held-out samples without which no distance is taken."""
 _WIDTHS = (24, 48, 64)
 _NUM_FEATURES = 64
 _PIECE = 128
@@ -174,7 +175,7 @@ class HeldoutScore:
         setting: Setting,
     ) -> HeldoutScore | None:
         """A score, or None where there are fewer than 64 held-out samples or they have no spatial dimension."""
-        if heldout is None or len(heldout) < _LEAST_SAMPLES or not 2 <= len(spec.shape) <= 4:
+        if heldout is None or len(heldout) < LEAST_SAMPLES or not 2 <= len(spec.shape) <= 4:
             return None
         return cls(heldout, modality, spec, seed=seed, setting=setting)
 
