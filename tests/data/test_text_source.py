@@ -313,6 +313,18 @@ def test_a_table_may_name_files(tmp_path: Path) -> None:
     assert [(row.media, row.reason) for row in found] == [(b"from a file", None), (b"", "unreadable")]
 
 
+def test_tables_of_numbers_among_documents_are_counted_not_fatal(tmp_path: Path) -> None:
+    (tmp_path / "numbers.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "numbers.jsonl").write_text("1\n2\n")
+    (tmp_path / "README.md").write_text("about the tables")
+    with pytest.raises(SourceError):  # what only describes tables is no document
+        rows(tmp_path)
+    (tmp_path / "a.txt").write_text("a document")
+    found = planned(tmp_path)
+    assert [item[0] for partition in found.partitions for item in partition.items] == ["a.txt"]
+    assert found.ignored == {documents.TEXTLESS: 2, ".md": 1}
+
+
 def test_files_larger_than_the_limit_are_not_held(tmp_path: Path) -> None:
     path = tmp_path / "huge.txt"
     with path.open("wb") as file:

@@ -47,6 +47,8 @@ _ABOUT = frozenset(
     for name in names.split()
 )
 """Files that lie beside tables to describe them."""
+TEXTLESS = "tables without a column of text"
+"""Counted among what was passed over, where they lie among documents."""
 _SAMPLE_ROWS = 100
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
@@ -55,12 +57,18 @@ def plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignored
     """Partitions of a place that holds text: files of one kind where the user names it, else every kind that is there.
 
     Raises:
-        SourceError: nothing in it is of a kind we read, it is prepared already, or a table has no column of text.
+        SourceError: nothing in it is of a kind we read, it is prepared already, or a table has no column of text. Among
+            documents such a table is counted instead: one of numbers between a thousand pages is no mistake.
     """
     refuse_prepared(place)
     if options.kind not in ("auto", *KINDS):
         raise SourceError("text must come from a kind of source that can hold it", options.kind, ", ".join(KINDS))
-    endings = Counter((kind_of(entry, suffixes, place), entry.suffix) for entry in place.entries(ignored))
+    endings: Counter[tuple[Kind | None, str]] = Counter()
+    among_documents = False
+    for entry in place.entries(ignored):
+        kind = kind_of(entry, suffixes, place)
+        endings[kind, entry.suffix] += 1
+        among_documents |= kind == "folder" and not _is_about(entry)
     found = {kind for kind, _ in endings}
     kinds = [kind for kind in KINDS if kind == options.kind or (options.kind == "auto" and kind in found)]
     if not kinds:
@@ -70,7 +78,7 @@ def plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignored
             ignored[suffix] += count
     planners = {
         "folder": lambda: _plan_files(place, suffixes, options, ignored, bare=len(kinds) > 1),
-        "table": lambda: _plan_tables(place, options),
+        "table": lambda: _plan_tables(place, options, ignored if among_documents and len(kinds) > 1 else None),
         "parquet": lambda: containers.plan_parquet(place, options),
         "arrow": lambda: containers.plan_arrow(place, options),
         "tar": lambda: containers.plan_tars(place),
@@ -89,6 +97,11 @@ def kind_of(entry: Entry, suffixes: frozenset[str], place: Place) -> Kind | None
     return "folder" if ending in suffixes or not ending or place.only else None
 
 
+def _is_about(entry: Entry) -> bool:
+    """Whether a file describes what lies beside it."""
+    return entry.path.rsplit("/", 1)[-1].lower().partition(".")[0] in _ABOUT
+
+
 def _plan_files(
     place: Place, suffixes: frozenset[str], options: SourceOptions, ignored: Counter[str], *, bare: bool
 ) -> Iterator[Partition]:
@@ -105,11 +118,10 @@ def _plan_files(
         for entry in place.entries():
             if kind_of(entry, suffixes, place) != "folder":
                 continue
-            name = entry.path.rsplit("/", 1)[-1].lower()
-            if bare and name.partition(".")[0] in _ABOUT:
+            if bare and _is_about(entry):
                 ignored[entry.suffix] += 1
                 continue
-            is_packed = spans.is_compressed(name)
+            is_packed = spans.is_compressed(entry.path.lower())
             split = "file" if entry.suffix in _WHOLE else options.document
             if entry.num_bytes < 0 or (split == "file" and not is_packed):
                 whole = (entry.path, entry.num_bytes, entry.stamp, label_of(entry.path), None, None, "")
@@ -166,8 +178,11 @@ def _ranges(
         yield first, entry.num_bytes
 
 
-def _plan_tables(place: Place, options: SourceOptions) -> Iterator[Partition]:
+def _plan_tables(place: Place, options: SourceOptions, odd: Counter[str] | None) -> Iterator[Partition]:
     """JSON lines and CSV with a column of text; a table that has none but names files is read as any modality's.
+
+    Args:
+        odd: counts tables that hold no text; None: they are an error.
 
     Items of "json": (path, stamp, first byte, end byte); of "csv": the same, the sign between cells and the header.
     """
@@ -182,12 +197,20 @@ def _plan_tables(place: Place, options: SourceOptions) -> Iterator[Partition]:
         except DAMAGE as error:
             yield broken(place, entry.path, error)
             continue
+        except SourceError:
+            if odd is None:
+                raise
+            odd[TEXTLESS] += 1
+            continue
         if not names:
             yield broken(place, entry.path, "the file is empty")
             continue
         if has_no_text(names, wanted, texts) and has_paths(names):
             alone = Place(place.name, place.root, (entry.path,))
             yield from plan_tables(alone, frozenset(), options, Counter())
+            continue
+        if odd is not None and has_no_text(names, wanted, texts):
+            odd[TEXTLESS] += 1
             continue
         columns = text_roles(names, wanted, where, texts)
         splitter = splitter_of(delimiter) if is_csv else spans.Lines()
