@@ -45,6 +45,7 @@ from motherlode.data.planted import estimate
 from motherlode.data.source import Partition, plan
 from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, TRAIN, Progress, Rows, Step, StepCount, silent
 from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, NearTexts, Outliers, Split
+from motherlode.data.threads import give_back_memory
 from motherlode.data.write import Shape, ShardTask, make_shard, plan_shards, save_decisions
 from motherlode.errors import DatasetError, SourceError
 from motherlode.execute import map_ordered, num_cores
@@ -324,6 +325,7 @@ class Work:
         for step in steps:
             with self._stage(step.name, rows):
                 step.run(rows)
+                give_back_memory()
         rows.splits_N[rows.reasons_N >= 0] = DROPPED
         listed = [(READ, "read the files"), (CLEAN, "decode, check and bring to the normal form")]
         counts = steps_of.ledger(rows, listed + [(step.name, step.does) for step in steps])
