@@ -31,10 +31,20 @@ from motherlode.training.run import Run
 LEVEL = 0.95
 
 
-def make(run: Run, task: str, given: dict[str, list[Any]], num: int, guidance: float, seed: int) -> list[Composition]:
-    """`num` samples, asked for in turn; prints how fast they came."""
-    options = run.recipe.generate.model_copy(update={"task": task, "guidance": guidance})
-    opened = composer(run, options)
+def make(
+    run: Run,
+    task: str,
+    given: dict[str, list[Any]],
+    num: int,
+    guidance: float,
+    seed: int,
+    *,
+    which: str = "best",
+    **options: Any,
+) -> list[Composition]:
+    """`num` samples of a checkpoint, asked for in turn; prints how fast they came. Further options as in a recipe."""
+    drawn = run.recipe.generate.model_copy(update={"task": task, "guidance": guidance, **options})
+    opened = composer(run, drawn, which=which)
     asked = opened.asked(given)
     start = time.perf_counter()
     made = list(opened.compositions(asked, opened.parts(asked, range(num), seed)))
