@@ -8,6 +8,7 @@ import pytest
 from motherlode.errors import RecipeError
 from motherlode.studies.backtest import RULES, Choice, holdout, race, refuse_next
 from motherlode.studies.law import Law
+from motherlode.studies.pictures import foretold
 from motherlode.studies.runs import read_runs
 
 from .planted import pilots
@@ -19,6 +20,10 @@ def test_holdout_scores_what_it_did_not_see() -> None:
     assert score is not None
     assert score.num_pilots + score.num_held == len(runs)
     assert score.error < 0.05
+    picture, caption = foretold(score)
+    inside = round(score.coverage * score.num_held)
+    assert f"{inside} of {score.num_held} inside" in caption
+    assert picture.count(f"was {score.actual[0]:.4g}") >= 1
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))

@@ -22,6 +22,7 @@ from motherlode.randomness import numpy_generator
 from motherlode.studies.fit import fit_law
 from motherlode.studies.intervals import horizon
 from motherlode.studies.law import Law
+from motherlode.studies.laws import Floats
 from motherlode.studies.runs import Runs, read_runs
 
 FEWEST_PILOTS = 12
@@ -33,17 +34,37 @@ class Score:
     """A law's account of runs it had not seen.
 
     Attributes:
-        num_pilots, num_held: below and above the cut.
-        coverage: share of held-back runs inside their interval.
-        width: mean full width of the interval over the estimate.
-        error: median relative error of the estimate.
+        share: of the top compute, where the cut is.
+        num_pilots: runs below the cut.
+        actual, estimate, low, high: (K,) losses of the runs above it, and what the law said of them.
     """
 
+    share: float
     num_pilots: int
-    num_held: int
-    coverage: float
-    width: float
-    error: float
+    actual: Floats
+    estimate: Floats
+    low: Floats
+    high: Floats
+
+    @property
+    def num_held(self) -> int:
+        """Runs above the cut."""
+        return self.actual.size
+
+    @property
+    def coverage(self) -> float:
+        """Share of held-back runs inside their interval."""
+        return float(np.mean((self.low <= self.actual) & (self.actual <= self.high)))
+
+    @property
+    def width(self) -> float:
+        """Mean full width of the interval over the estimate."""
+        return float(np.mean((self.high - self.low) / self.estimate))
+
+    @property
+    def error(self) -> float:
+        """Median relative error of the estimate."""
+        return float(np.median(np.abs(self.estimate / self.actual - 1)))
 
 
 def holdout(runs: Runs, share: float, *, form: str = "auto", bootstrap: int = 200, level: float = 0.9) -> Score | None:
@@ -54,13 +75,7 @@ def holdout(runs: Runs, share: float, *, form: str = "auto", bootstrap: int = 20
         return None
     law = fit_law(pilots, form, bootstrap)
     estimate, low, high = law.predict(held.N, held.D, held.U, level)
-    return Score(
-        num_pilots=len(pilots),
-        num_held=len(held),
-        coverage=float(np.mean((low <= held.loss) & (held.loss <= high))),
-        width=float(np.mean((high - low) / estimate)),
-        error=float(np.median(np.abs(estimate / held.loss - 1))),
-    )
+    return Score(share, len(pilots), held.loss, estimate, low, high)
 
 
 def published_tables(folder: Path) -> dict[str, Runs]:

@@ -15,24 +15,28 @@ from motherlode.studies.runner import FINISHED, Record
 from motherlode.studies.words import amount
 
 if TYPE_CHECKING:
+    from motherlode.studies.backtest import Score
     from motherlode.studies.law import Law
     from motherlode.studies.study import Study
 
-_HELD = 0.1
+_CUTS = (0.1, 0.25, 0.5)
+"""Shares of the top compute; the first with enough cells below it says how well small cells foretell large ones."""
 
 
 def render(study: Study) -> str:
     """The page as text."""
     law = study.law
     seen = law is not None and law.sees_unique and law.runs.has_unique
+    scores = (holdout(law.runs, cut) for cut in _CUTS) if law is not None else ()
+    score = next((found for found in scores if found is not None), None)
     page: str = template("study.html.j2").render(
         title=study.options.name,
         lead=_lead(study),
-        tiles=_tiles(study),
+        tiles=_tiles(study, score),
         why_no_law=study.why_no_law,
         facets=pictures.pilots_and_curves(law) if law is not None else [],
         map=pictures.law_map(law) if law is not None and seen else "",
-        held_back=pictures.held_back(law) if law is not None else None,
+        held_back=pictures.foretold(score) if score is not None else None,
         treatments=_treatments(study),
         cells=[_row(record, study.unit) for record in study.records],
         amiss=[_amiss(record) for record in study.records if record["status"] != FINISHED],
@@ -60,7 +64,7 @@ def _lead(study: Study) -> str:
     )
 
 
-def _tiles(study: Study) -> list[dict[str, str]]:
+def _tiles(study: Study, score: Score | None) -> list[dict[str, str]]:
     paid = sum(record.get("paid_seconds", 0.0) for record in study.records)
     naive = study.facts["naive_flops"]
     tiles = [
@@ -78,16 +82,15 @@ def _tiles(study: Study) -> list[dict[str, str]]:
         tiles.append(
             {"title": "passes", "value": f"{epochs.min():.3g} to {epochs.max():.3g}", "detail": "over the unique data"}
         )
-        score = holdout(law.runs, _HELD)
-        if score is not None:
-            tiles.append(
-                {
-                    "title": "foretold the largest",
-                    "value": f"{score.error:.1%} median error",
-                    "detail": f"{score.coverage:.0%} of {score.num_held} cells inside the 90 % interval of a law "
-                    f"fitted to the {score.num_pilots} at most a tenth of the top compute",
-                }
-            )
+    if score is not None:
+        tiles.append(
+            {
+                "title": "foretold the largest",
+                "value": f"{score.error:.1%} median error",
+                "detail": f"{score.coverage:.0%} of {score.num_held} cells inside the 90 % interval of a law "
+                f"fitted to the {score.num_pilots} at most {score.share:g} of the top compute",
+            }
+        )
     return tiles
 
 

@@ -20,6 +20,7 @@ from motherlode.studies.value import value
 from motherlode.studies.words import amount, money
 
 if TYPE_CHECKING:
+    from motherlode.studies.backtest import Score
     from motherlode.studies.plan import Plan
 
 _DRAWS = 120
@@ -270,9 +271,32 @@ def held_back(law: Law) -> tuple[str, str] | None:
         return None
     total = sum(weights.values())
     misses = origin.errors({name: weight / total for name, weight in weights.items()})
-    predicted = origin.actual * np.exp(misses)
-    half = z_of(0.9) * np.hypot(law.discrepancy.noise, law.discrepancy.rate * origin.horizon)
-    values = np.concatenate([predicted, origin.actual])
+    told = origin.actual * np.exp(misses)
+    wide = np.exp(z_of(0.9) * np.hypot(law.discrepancy.noise, law.discrepancy.rate * origin.horizon))
+    inside = np.abs(misses) <= np.log(wide)
+    caption = (
+        f"The law refitted to the {origin.num_fitted} pilots at most {10**-origin.decades:.2g} of the top compute, "
+        f"asked for the {origin.actual.size} above. Median error {np.median(np.abs(misses)):.1%}; {inside.sum()} of "
+        f"{inside.size} inside the width that the whole law has at their distance (orange squares: outside). It was "
+        "set on these same pilots: their share inside checks its shape and proves nothing."
+    )
+    return _against(origin.actual, told, told / wide, told * wide), caption
+
+
+def foretold(score: Score) -> tuple[str, str]:
+    """Runs that a law had not seen, against what it said of them, each with its own interval; and a caption."""
+    inside = (score.low <= score.actual) & (score.actual <= score.high)
+    caption = (
+        f"A law fitted to the {score.num_pilots} cells at most {score.share:.2g} of the top compute, asked for the "
+        f"{score.num_held} above. Median error {score.error:.1%}; {inside.sum()} of {score.num_held} inside the 90 % "
+        "intervals that it gave (orange squares: outside)."
+    )
+    return _against(score.actual, score.estimate, score.low, score.high), caption
+
+
+def _against(actual: Floats, told: Floats, low: Floats, high: Floats) -> str:
+    """What happened, across; what was foretold, with its interval, upwards."""
+    values = np.concatenate([told, actual])
     span = float(np.log(values.max() / values.min())) or 0.01
     bounds = (float(values.min()) * np.exp(-_ROOM * span), float(values.max()) * np.exp(_ROOM * span))
     picture = Picture.framed(
@@ -280,22 +304,11 @@ def held_back(law: Law) -> tuple[str, str] | None:
     )
     picture.axes("what happened", "what was foretold", lambda x: f"{x:.3g}", lambda x: f"{x:.3g}")
     picture.line(bounds, bounds, "var(--soft)", "diagonal", "5 4")
-    inside = np.abs(misses) <= half
-    for actual, told, wide, hit, far in zip(origin.actual, predicted, half, inside, origin.horizon):
-        picture.bar(float(actual), float(told * np.exp(-wide)), float(told * np.exp(wide)), COLOURS[0 if hit else 1])
-        picture.marker(
-            float(actual),
-            float(told),
-            0 if hit else 1,
-            f"{far:.1f} decades ahead: foretold {told:.4g}, was {actual:.4g}",
-        )
-    caption = (
-        f"The law refitted to the {origin.num_fitted} pilots at most {10**-origin.decades:.2g} of the top compute, "
-        f"asked for the {origin.actual.size} above. Median error {np.median(np.abs(misses)):.1%}; {inside.sum()} of "
-        f"{inside.size} inside their 90 % interval (orange squares: outside). The width was set on these same pilots: "
-        "their share inside checks its shape and proves nothing."
-    )
-    return picture.svg(), caption
+    for was, said, least, most in zip(actual.tolist(), told.tolist(), low.tolist(), high.tolist()):
+        hue = 0 if least <= was <= most else 1
+        picture.bar(was, least, most, COLOURS[hue])
+        picture.marker(was, said, hue, f"foretold {said:.4g} ({least:.4g} to {most:.4g}), was {was:.4g}")
+    return picture.svg()
 
 
 def _telling(origins: Sequence[Origin]) -> Origin | None:
