@@ -77,6 +77,18 @@ def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return trained(dataset, tmp_path_factory.mktemp("runs"), "tiny")
 
 
+@pytest.mark.parametrize("family", ["gpt", "bert"])
+def test_a_run_outlives_what_it_began_from(family: str, dataset: Dataset, tmp_path: Path) -> None:
+    first = trained(dataset, tmp_path, "first", family, steps=1)
+    recipe = first.recipe.model_dump(mode="json", exclude_unset=True)
+    recipe |= {"name": "second", "model": {"family": family, "start": str(first.checkpoint("last"))}}
+    second = train(parse(Recipe, recipe))
+    before = second.load("last").state_dict()
+    first.path.rename(tmp_path / "moved")
+    after = Run.open(second.path).load("last").state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 def test_a_run_is_measured(run: Run, dataset: Dataset) -> None:
     told: list[float] = []
     report = evaluate(run, progress=lambda _, share: told.append(share))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -91,6 +92,11 @@ class Family(nn.Module, ABC):
         Raises:
             RecipeError: the networks cannot make this shape.
         """
+
+    @classmethod
+    def opened(cls, options: Any, checkpoint: Path) -> Any:
+        """Options that build the network of a checkpoint: what training once began from may have moved since."""
+        return options
 
     def begin(self, count: Callable[[], Tensor]) -> None:
         """Know how often each token stands in the training data; called once, before step 0, of token models alone.

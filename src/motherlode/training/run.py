@@ -163,8 +163,9 @@ class Run:
         device = precision.device_name(device)
         folder = self.checkpoint(which)
         kind: type[Family] = registry.find("family", self.recipe.family)
-        family = kind.build(self.recipe.family_options(), self.spec, self.recipe.seed)
-        checkpoint.load_model(family, checkpoint.read_model(folder), folder.name)
+        weights = checkpoint.read_model(folder)
+        family = kind.build(kind.opened(self.recipe.family_options(), folder), self.spec, self.recipe.seed)
+        checkpoint.load_model(family, weights, folder.name)
         return family.to(device)
 
 

@@ -108,6 +108,11 @@ class Bert(Family):
             seen_V = nn.functional.pad(counts_V.to(bias_V), (0, len(bias_V) - len(counts_V))).clamp_min(0.5)
             bias_V.copy_((seen_V / seen_V.sum()).log())
 
+    @classmethod
+    def opened(cls, options: Any, checkpoint: Path) -> Any:
+        """A checkpoint is a folder to start from; see `Family.opened`."""
+        return options.model_copy(update={"start": str(checkpoint)}) if options.start else options
+
     @property
     def network(self) -> Any:
         """The masked language model of transformers."""

@@ -79,6 +79,11 @@ class Gpt(Family):
             network = decoder.build(options.architecture, frame, spec.tokens, length, seed)
         return cls(network, options, spec.tokens, length)
 
+    @classmethod
+    def opened(cls, options: Any, checkpoint: Path) -> Any:
+        """A checkpoint is a folder to start from; see `Family.opened`."""
+        return options.model_copy(update={"start": str(checkpoint)}) if options.start else options
+
     @property
     def network(self) -> Any:
         """The causal language model of transformers."""
