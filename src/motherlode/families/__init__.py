@@ -94,7 +94,7 @@ class Family(nn.Module, ABC):
         """
 
     @classmethod
-    def opened(cls, options: Any, checkpoint: Path) -> Any:
+    def opened(cls, options: Any, checkpoint: Path) -> Any:  # noqa: ARG003
         """Options that build the network of a checkpoint: what training once began from may have moved since."""
         return options
 
