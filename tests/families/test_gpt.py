@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,14 +201,22 @@ def test_a_start_decides_the_shape() -> None:
 
 
 def test_warns_of_learning_by_heart() -> None:
-    def looks(*losses: float) -> list[Mapping[str, float]]:
-        return [{"heldout_nats": loss} for loss in losses]
+    def looks(*losses: float, seen: Sequence[float]) -> list[Mapping[str, float]]:
+        return [{"heldout_nats": loss, "gap": loss - train} for loss, train in zip(losses, seen, strict=True)]
 
     family = tiny()
-    assert not family.warnings(looks(5.0, 4.0, 3.0, 2.9, 2.91))
-    assert not family.warnings(looks(3.0, 4.0))
-    (warning,) = family.warnings(looks(5.0, 3.0, 3.2, 3.3))
+    assert not family.warnings(looks(5.0, 4.0, 3.0, 2.9, 2.91, seen=(5.0, 4.0, 3.0, 2.9, 2.9)))
+    assert not family.warnings(looks(3.0, 4.0, seen=(3.0, 2.0)))
+    (warning,) = family.warnings(looks(5.0, 3.2, 3.0, 3.2, 3.5, seen=(5.0, 3.1, 2.7, 2.5, 2.3)))
     assert "by heart" in warning
+
+
+def test_small_batches_that_differ_are_no_learning_by_heart() -> None:
+    """Looks of a run that saw a fiftieth of its data, 1,024 tokens a look."""
+    seen = (4.478, 4.714, 4.466, 4.460, 4.316, 4.095, 4.386)
+    unseen = (4.846, 4.425, 4.345, 4.422, 4.288, 4.395, 4.480)
+    history = [{"heldout_nats": loss, "gap": loss - train} for loss, train in zip(unseen, seen)]
+    assert not any(tiny().warnings(history[:num]) for num in range(len(history) + 1))
 
 
 def test_is_found_by_name_and_looks_at_its_gap() -> None:

@@ -1,17 +1,37 @@
-"""What families of language models share."""
+"""What families of language models share.
+
+Looks are on other batches each time, so a look's loss moves by what its batch is, some .2 nats where batches are small. A
+model that learns its data by heart shows in two ways at once: unseen text gets dearer, and seen text is cheaper than it
+by more than looks scatter.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 _RISE_NATS = 0.05
 _LEAST_LOOKS = 4
+_SMOOTHED = 2
+_CLEAR = 2.0
 
 
 def warn_of_rise(history: Sequence[Mapping[str, float]]) -> list[str]:
-    """A sentence and a remedy where the last two held-out losses (`heldout_nats`) lie above the lowest of all looks."""
-    losses = [look["heldout_nats"] for look in history if "heldout_nats" in look]
-    if len(losses) < _LEAST_LOOKS or min(losses[-2:]) < min(losses) + _RISE_NATS:
+    """A sentence and a remedy where unseen text has become dearer, and dearer than seen text beyond doubt.
+
+    Args:
+        history: looks with `heldout_nats` and `gap`, both in nats a token.
+    """
+    looks = [look for look in history if "heldout_nats" in look]
+    if len(looks) < _LEAST_LOOKS:
         return []
-    risen = f"the held-out loss has risen by {losses[-1] - min(losses):.2f} nats a token from {min(losses):.2f}"
+    window = np.full(_SMOOTHED, 1 / _SMOOTHED)
+    losses = np.convolve([look["heldout_nats"] for look in looks], window, "valid")
+    gaps = np.array([look["gap"] for look in looks])
+    # Overfitting grows slowly, so what neighbouring looks differ by is their scatter.
+    scatter = float(np.median(np.abs(np.diff(gaps))))
+    if losses[-1] < losses.min() + _RISE_NATS or gaps[-_SMOOTHED:].mean() < _RISE_NATS + _CLEAR * scatter:
+        return []
+    risen = f"the held-out loss has risen by {losses[-1] - losses.min():.2f} nats a token from {losses.min():.2f}"
     return [f"{risen}: the model learns its data by heart; give it more data, fewer passes or a smaller size"]
