@@ -1,7 +1,7 @@
 """What families of language models share.
 
-Looks are on other batches each time, so a loss moves by what its batch is, some .2 nats where batches are small. A model
-that learns its data by heart shows in two ways at once: unseen text gets dearer, and seen text is cheaper than it by
+Looks are on other batches each time, so a loss moves by what its batch is, some .2 nats where batches are small. A
+model that learns its data by heart shows in two ways at once: unseen text gets dearer, and seen text is cheaper than it by
 more than looks scatter.
 """
 
