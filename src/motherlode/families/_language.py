@@ -1,8 +1,8 @@
 """What families of language models share.
 
 Looks are on other batches each time, so a loss moves by what its batch is, some .2 nats where batches are small. A
-model that learns its data by heart shows in two ways at once: unseen text gets dearer, and seen text is cheaper than it by
-more than looks scatter.
+model that learns its data by heart shows in two ways at once: unseen text gets dearer, and seen text is cheaper than
+it by more than looks scatter.
 """
 
 from __future__ import annotations
