@@ -194,3 +194,11 @@ def test_open_uri_reads_files_and_urls(tmp_path: Path) -> None:
     for uri in (str(tmp_path / "x"), f"file://{tmp_path / 'x'}"):
         with storage.open_uri(uri) as file:
             assert file.read() == b"abc"
+
+
+def test_where_what_can_be_made_again_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MOTHERLODE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert storage.cache_folder() == tmp_path / "motherlode"
+    monkeypatch.setenv("MOTHERLODE_CACHE", str(tmp_path / "own"))
+    assert storage.cache_folder() == tmp_path / "own"

@@ -27,6 +27,12 @@ _MOST_NAMES = 1000
 """Names of a folder among which a misspelt one is looked for."""
 
 
+def cache_folder() -> Path:
+    """What can be made or fetched again: `$MOTHERLODE_CACHE`, else `motherlode` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("MOTHERLODE_CACHE") or Path(home) / "motherlode")
+
+
 def hash_bytes(data: bytes | memoryview) -> str:
     """XXH3-128 of `data` as 32 hex digits: identity and integrity, not security."""
     return xxhash.xxh3_128_hexdigest(data)

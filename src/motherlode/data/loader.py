@@ -349,7 +349,7 @@ def cache_home(dataset: Dataset) -> Path:
             return folder
     except OSError:
         pass
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motherlode" / dataset.id
+    home = storage.cache_folder() / dataset.id
     home.mkdir(parents=True, exist_ok=True)
     return home
 

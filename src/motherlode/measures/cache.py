@@ -18,7 +18,6 @@ from motherlode import storage
 from motherlode.errors import CorruptError, StorageError
 from motherlode.measures.features import Extractor, Features
 from motherlode.measures.language_features import TextExtractor
-from motherlode.measures.weights import cache_folder
 
 
 def extract(
@@ -55,7 +54,7 @@ def cached_features(
         folder: of the cache; default `$MOTHERLODE_CACHE/features`.
     """
     key = storage.hash_bytes(json.dumps([extractor.fingerprint, depends_on], sort_keys=True).encode())
-    home = (folder or cache_folder() / "features") / key
+    home = (folder or storage.cache_folder() / "features") / key
     try:
         return _open(home)
     except (CorruptError, FileNotFoundError):

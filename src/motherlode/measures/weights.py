@@ -7,7 +7,6 @@ A download is kept under its sha256 in the cache folder, so it happens once. `.s
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +18,6 @@ from motherlode import storage
 from motherlode.errors import CorruptError, MeasureError
 
 _CHUNK_BYTES = 1 << 20
-
-
-def cache_folder() -> Path:
-    """Where downloads and reference features are kept: `$MOTHERLODE_CACHE`, else `~/.cache/motherlode`."""
-    return Path(os.environ.get("MOTHERLODE_CACHE") or Path.home() / ".cache" / "motherlode")
 
 
 def sha256_file(path: Path) -> str:
@@ -49,7 +43,7 @@ def locate(source: str | Path, sha256: str | None = None) -> tuple[Path, str]:
             raise MeasureError(
                 "weights from a URL need their sha256", source, "give the 64 hex digits the publisher states"
             )
-        path = cache_folder() / "weights" / sha256.lower()
+        path = storage.cache_folder() / "weights" / sha256.lower()
         if not path.is_file():
             _download(source, path)
     else:

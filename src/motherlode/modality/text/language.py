@@ -9,7 +9,6 @@ Shape legend: N documents (offsets have N + 1), L languages.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -83,8 +82,7 @@ def _tables() -> dict[str, NDArray[Any]]:
     except ImportError as error:
         raise MissingExtraError("telling languages apart", "text") from error
     packed = Path(MODEL_DIR) / MODEL_FILE
-    cache = Path(os.environ.get("MOTHERLODE_CACHE") or Path.home() / ".cache" / "motherlode")
-    path = cache / f"languages-{storage.hash_file(packed)}.npz"
+    path = storage.cache_folder() / f"languages-{storage.hash_file(packed)}.npz"
     # What is damaged or of another version is made again; where nothing can be written, nothing is kept.
     with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(path, allow_pickle=False) as kept:
         return {name: kept[name] for name in _ARRAYS}
