@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from motherlode import registry, storage
-from motherlode.errors import CorruptError, TrainingError
+from motherlode.errors import CorruptError, RecipeError, TrainingError
 from motherlode.families import Family
 from motherlode.modality import Modality, SampleSpec
 from motherlode.recipe import Recipe
@@ -421,6 +421,7 @@ def _unscheduled(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(recipe: Recipe, setting: Setting) -> Recipe:
+    """The recipe as it was carried out, with defaults written out: a run stays what it is when they change."""
     train = recipe.train.model_copy(
         update={
             "device": setting.device,
@@ -429,7 +430,14 @@ def _resolved(recipe: Recipe, setting: Setting) -> Recipe:
             "compile": "on" if setting.compile else "off",
         }
     )
-    return recipe.model_copy(update={"train": train})
+    settled = recipe.model_copy(update={"train": train})
+    options = recipe.family_options()
+    whole = settled.model_copy(update={"model": {"family": recipe.family, **options.model_dump(mode="json")}})
+    # Where options exclude one another (a folder to start from, a size), what was left out says something.
+    with suppress(RecipeError):
+        whole.family_options()
+        return whole
+    return settled
 
 
 @dataclass(frozen=True)
