@@ -93,6 +93,18 @@ def test_bf16_stays_as_near_as_bf16_can(kind: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("width", "num"), [(48, 192), (1536, 384)])
+def test_a_product_of_a_row_does_not_depend_on_the_others(width: int, num: int, dtype: torch.dtype) -> None:
+    """With AMX one row of 48 and 33 rows of 1,536 were summed in orders of their own."""
+    rng = torch.Generator().manual_seed(0)
+    product = lean._product([torch.randn(num, width, generator=rng)], dtype)
+    x_RC = torch.randn(256, width, generator=rng).to(dtype)
+    together = product(x_RC)
+    for rows in (1, 2, 7, 33, 100):
+        assert torch.equal(torch.cat([product(part) for part in x_RC.split(rows)]), together)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_logits_do_not_depend_on_the_batch_to_the_bit(kind: str, dtype: torch.dtype) -> None:
     model = network(kind)
     ids_RT = tokens(21, 60)
