@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,37 @@ except KeyboardInterrupt:
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="asks /proc which processes there are")
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    code = """
+import os
+import time
+from motherlode.execute import map_ordered
+results = map_ordered(os.getpgid, [0] * 100, workers=2)
+next(results)
+print("begun", flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert len(_of_group(process.pid)) > 2
+    process.kill()
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    while _of_group(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _of_group(process.pid)
+
+
+def _of_group(group: int) -> list[int]:
+    """Processes of a group that still run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, _, its_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                found.append(int(folder.name))
+    return found

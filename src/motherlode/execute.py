@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from typing import Literal, TypeVar
 
 from motherlode.errors import MissingExtraError
@@ -65,7 +66,7 @@ def _map_processes(
     context.set_forkserver_preload(list(preload))
     with _interrupts_held():
         forkserver.ensure_running()
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_let_interrupts_through) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_live_with_parent) as pool:
 
         def submit(count: int) -> list[Future[Result]]:
             with _script_left_alone(function):
@@ -96,9 +97,19 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _let_interrupts_through() -> None:
-    """A worker stops at Ctrl-C, as its parent does; it has inherited the server's mask."""
+def _live_with_parent() -> None:
+    """A worker stops at Ctrl-C, as its parent does (it has inherited the server's mask), and ends where that is killed:
+    it would else wait for work for good.
+    """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_after_parent, daemon=True).start()
+
+
+def _end_after_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
