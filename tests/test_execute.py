@@ -94,10 +94,14 @@ def test_a_script_without_the_idiom_is_not_run_again_by_its_workers(tmp_path: Pa
 def test_ctrl_c_while_workers_start_is_one_interrupt_and_no_traceback_of_theirs(wait_sec: float) -> None:
     """A terminal sends it to every process of the group, the server that still imports among them."""
     code = """
+import signal
 import sys
 import time
 from time import sleep
 from motherlode.execute import map_ordered
+# whoever runs the tests may ignore or hold back interrupts, and a process inherits that
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("begun", flush=True)
 try:
     for _ in map_ordered(sleep, [0.2] * 100, workers=2, preload=("motherlode.data.parts", "pyarrow.parquet")):
