@@ -7,6 +7,7 @@ columns, so it cannot disagree with what was dropped, and the sum is checked aga
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -217,10 +218,15 @@ def wilson(successes: int, trials: int, z: float = 1.645) -> tuple[float, float]
     """Wilson's interval of a share (1927), at 90 % by default: honest at 0 and at 1."""
     if not trials:
         return 0.0, 1.0
-    share = successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * float(np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2)))
-    return max(0.0, centre - half) if successes else 0.0, min(1.0, centre + half) if successes < trials else 1.0
+    return wilson_ends(successes / trials, trials, z)
+
+
+def wilson_ends(share: float, num: float, z: float) -> tuple[float, float]:
+    """Ends of Wilson's interval (1927) of a share of `num` outcomes, which need not be whole."""
+    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
+    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
+    # At 0 and at 1 an end is that very number, where rounding would leave 1e-19.
+    return max(0.0, centre - half) if share > 0 else 0.0, min(1.0, centre + half) if share < 1 else 1.0
 
 
 def _code(names: list[str], name: str) -> int:

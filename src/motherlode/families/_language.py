@@ -8,13 +8,30 @@ it by more than looks scatter.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from motherlode.families import Family
 
 _RISE_NATS = 0.05
 _LEAST_LOOKS = 4
 _SMOOTHED = 2
 _CLEAR = 2.0
+
+
+class LanguageFamily(Family):
+    """A family whose checkpoints are Hugging Face folders, and whose looks have `heldout_nats` and `gap`."""
+
+    @classmethod
+    def opened(cls, options: Any, checkpoint: Path) -> Any:
+        """A checkpoint is a folder to start from; see `Family.opened`."""
+        return options.model_copy(update={"start": str(checkpoint)}) if options.start else options
+
+    def warnings(self, history: Sequence[Mapping[str, float]]) -> list[str]:
+        """Whether the model has begun to learn its data by heart."""
+        return warn_of_rise(history)
 
 
 def warn_of_rise(history: Sequence[Mapping[str, float]]) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode.data.step import wilson_ends
+
 DEFAULT_LEVEL = 0.9
 
 
@@ -91,7 +93,7 @@ def share_interval(hits_N: NDArray[Any], level: float, num: float | None = None)
     method = "Wilson, over samples" if num is None else f"Wilson, {num:.0f} samples' worth"
     num = len(hits_N) if num is None else num
     share = float(np.mean(hits_N))
-    low, high = _wilson(share, float(num), normal_quantile(level))
+    low, high = wilson_ends(share, float(num), normal_quantile(level))
     return Interval(share, low, high, level, method)
 
 
@@ -156,13 +158,5 @@ def clustered_share(hits_N: NDArray[Any], totals_N: NDArray[Any], level: float =
         variance = num / (num + 1) * float(np.square(pulls_N).sum()) / (num + 1) ** 2
         effective = min(wider * (1 - wider) / variance, float(totals_N.sum()))
     quantile = around(0.0, 1.0, level, "", num_groups=_freedom(totals_N) + 1).high
-    low, high = _wilson(share, effective, quantile)
+    low, high = wilson_ends(share, effective, quantile)
     return Interval(share, low, high, level, f"Wilson, {effective:.0f} outcomes' worth; over documents")
-
-
-def _wilson(share: float, num: float, z: float) -> tuple[float, float]:
-    """Ends of Wilson's interval (1927) of a share of `num` outcomes."""
-    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
-    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
-    # At 0 and at 1 an end is that very number, where rounding would leave 1e-19.
-    return max(0.0, centre - half) if share > 0 else 0.0, min(1.0, centre + half) if share < 1 else 1.0

@@ -273,29 +273,29 @@ def held_back(law: Law) -> tuple[str, str] | None:
     misses = origin.errors({name: weight / total for name, weight in weights.items()})
     told = origin.actual * np.exp(misses)
     wide = np.exp(z_of(0.9) * np.hypot(law.discrepancy.noise, law.discrepancy.rate * origin.horizon))
-    inside = np.abs(misses) <= np.log(wide)
+    picture, num_inside = _against(origin.actual, told, told / wide, told * wide)
     caption = (
         f"The law refitted to the {origin.num_fitted} pilots at most {10**-origin.decades:.2g} of the top compute, "
-        f"asked for the {origin.actual.size} above. Median error {np.median(np.abs(misses)):.1%}; {inside.sum()} of "
-        f"{inside.size} inside the width that the whole law has at their distance (orange squares: outside). It was "
-        "set on these same pilots: their share inside checks its shape and proves nothing."
+        f"asked for the {origin.actual.size} above. Median error {np.median(np.abs(misses)):.1%}; {num_inside} of "
+        f"{origin.actual.size} inside the width that the whole law has at their distance (orange squares: outside). It "
+        "was set on these same pilots: their share inside checks its shape and proves nothing."
     )
-    return _against(origin.actual, told, told / wide, told * wide), caption
+    return picture, caption
 
 
 def foretold(score: Score) -> tuple[str, str]:
     """Runs that a law had not seen, against what it said of them, each with its own interval; and a caption."""
-    inside = (score.low <= score.actual) & (score.actual <= score.high)
+    picture, num_inside = _against(score.actual, score.estimate, score.low, score.high)
     caption = (
         f"A law fitted to the {score.num_pilots} cells at most {score.share:.2g} of the top compute, asked for the "
-        f"{score.num_held} above. Median error {score.error:.1%}; {inside.sum()} of {score.num_held} inside the 90 % "
+        f"{score.num_held} above. Median error {score.error:.1%}; {num_inside} of {score.num_held} inside the 90 % "
         "intervals that it gave (orange squares: outside)."
     )
-    return _against(score.actual, score.estimate, score.low, score.high), caption
+    return picture, caption
 
 
-def _against(actual: Floats, told: Floats, low: Floats, high: Floats) -> str:
-    """What happened, across; what was foretold, with its interval, upwards."""
+def _against(actual: Floats, told: Floats, low: Floats, high: Floats) -> tuple[str, int]:
+    """What happened, across; what was foretold, with its interval, upwards; and how many are inside theirs."""
     values = np.concatenate([told, actual])
     span = float(np.log(values.max() / values.min())) or 0.01
     bounds = (float(values.min()) * np.exp(-_ROOM * span), float(values.max()) * np.exp(_ROOM * span))
@@ -304,11 +304,12 @@ def _against(actual: Floats, told: Floats, low: Floats, high: Floats) -> str:
     )
     picture.axes("what happened", "what was foretold", lambda x: f"{x:.3g}", lambda x: f"{x:.3g}")
     picture.line(bounds, bounds, "var(--soft)", "diagonal", "5 4")
-    for was, said, least, most in zip(actual.tolist(), told.tolist(), low.tolist(), high.tolist()):
-        hue = 0 if least <= was <= most else 1
+    inside = (low <= actual) & (actual <= high)
+    for was, said, least, most, hit in zip(*(values.tolist() for values in (actual, told, low, high, inside))):
+        hue = 0 if hit else 1
         picture.bar(was, least, most, COLOURS[hue])
         picture.marker(was, said, hue, f"foretold {said:.4g} ({least:.4g} to {most:.4g}), was {was:.4g}")
-    return picture.svg()
+    return picture.svg(), int(inside.sum())
 
 
 def _telling(origins: Sequence[Origin]) -> Origin | None:

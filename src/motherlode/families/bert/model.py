@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from motherlode.errors import RecipeError
-from motherlode.families import Batch, Family, Turn
-from motherlode.families._language import warn_of_rise
+from motherlode.families import Batch, Turn
+from motherlode.families._language import LanguageFamily
 from motherlode.families.bert.masking import Masked, even_ratios, hide_fixed, hide_uniform
 from motherlode.families.bert.options import Options as BertOptions
 from motherlode.families.bert.unmask import unmask
@@ -41,7 +41,7 @@ _DRAWS = 4
 _LEAST_LOCAL_TOKENS = 8
 
 
-class Bert(Family):
+class Bert(LanguageFamily):
     """A masked language model.
 
     Args:
@@ -107,11 +107,6 @@ class Bert(Family):
             counts_V = count()
             seen_V = nn.functional.pad(counts_V.to(bias_V), (0, len(bias_V) - len(counts_V))).clamp_min(0.5)
             bias_V.copy_((seen_V / seen_V.sum()).log())
-
-    @classmethod
-    def opened(cls, options: Any, checkpoint: Path) -> Any:
-        """A checkpoint is a folder to start from; see `Family.opened`."""
-        return options.model_copy(update={"start": str(checkpoint)}) if options.start else options
 
     @property
     def network(self) -> Any:
@@ -326,10 +321,6 @@ class Bert(Family):
         unseen, share = self._guess(heldout.samples, rng)
         nats = {"train_nats": float(seen), "heldout_nats": float(unseen), "gap": float(unseen - seen)}
         return {**nats, "masked_accuracy": float(share)}
-
-    def warnings(self, history: Sequence[Mapping[str, float]]) -> list[str]:
-        """Whether the model has begun to learn its data by heart."""
-        return warn_of_rise(history)
 
 
 def _within(logits_: Tensor, within_2: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from motherlode.errors import RecipeError
-from motherlode.families import Batch, Family, Turn
-from motherlode.families._language import warn_of_rise
+from motherlode.families import Batch, Turn
+from motherlode.families._language import LanguageFamily
 from motherlode.families.gpt.options import Options as GptOptions
 from motherlode.modality import SampleSpec
 from motherlode.networks.blocks import evaluating
@@ -28,7 +28,7 @@ from motherlode.recipe import Strict
 from motherlode.tokenizer import TokenSpace
 
 
-class Gpt(Family):
+class Gpt(LanguageFamily):
     """A causal language model.
 
     Args:
@@ -78,11 +78,6 @@ class Gpt(Family):
             frame = frame_of(options.size, options.width, options.depth, options.heads)
             network = decoder.build(options.architecture, frame, spec.tokens, length, seed)
         return cls(network, options, spec.tokens, length)
-
-    @classmethod
-    def opened(cls, options: Any, checkpoint: Path) -> Any:
-        """A checkpoint is a folder to start from; see `Family.opened`."""
-        return options.model_copy(update={"start": str(checkpoint)}) if options.start else options
 
     @property
     def network(self) -> Any:
@@ -197,7 +192,3 @@ class Gpt(Family):
         rng = torch.Generator(self.network.device)
         seen, unseen = (float(self.heldout_loss(batch, rng)) for batch in (train, heldout))
         return {"train_nats": seen, "heldout_nats": unseen, "gap": unseen - seen}
-
-    def warnings(self, history: Sequence[Mapping[str, float]]) -> list[str]:
-        """Whether the model has begun to learn its data by heart."""
-        return warn_of_rise(history)

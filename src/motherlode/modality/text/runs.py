@@ -74,10 +74,13 @@ def hash_run(address: int, num: int, room: int) -> tuple[np.uint64, bool]:
 
 @inner
 def block_at(buffer_B: NDArray[np.uint8], place: int, stop: int, tail: NDArray[np.uint8]) -> int:
-    """Address of the 64 bytes at `place`; where the buffer has fewer, those up to `stop` are copied into `tail`."""
-    if place + BLOCK <= buffer_B.shape[0]:
+    """Address of as many bytes at `place` as `tail` has; where the buffer has fewer, those up to `stop` are copied into
+    `tail`, and zeros behind them.
+    """
+    if place + tail.shape[0] <= buffer_B.shape[0]:
         return buffer_B.ctypes.data + place
-    for k in range(min(BLOCK, stop - place)):
+    tail[:] = 0
+    for k in range(min(tail.shape[0], stop - place)):
         tail[k] = buffer_B[place + k]
     return tail.ctypes.data
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from motherlode.modality._bits import ALL, BLOCK, bits_between, lowest, num_set
 from motherlode.modality._compiled import compiled, inner
+from motherlode.modality.text.runs import block_at
 
 EMAIL, NUMBER, IP, KEY, URL, BLOCK_OF_KEY = 1, 2, 4, 8, 16, 32
 """What a candidate may be; the last is where "-----B" stands, which begins a private key."""
@@ -84,12 +85,7 @@ def _interesting(
     buffer: NDArray[np.uint8], place: int, end: int, tail: NDArray[np.uint8]
 ) -> tuple[np.uint64, np.uint64]:
     """Where in a block digits and at signs stand, and where five dashes and a B begin (or four others and two)."""
-    address = buffer.ctypes.data + place
-    if place + BLOCK + _AHEAD > buffer.shape[0]:
-        tail[:] = 0
-        for k in range(min(BLOCK + _AHEAD, end - place)):
-            tail[k] = buffer[place + k]
-        address = tail.ctypes.data
+    address = block_at(buffer, place, end, tail)
     whole = ALL >> np.uint64(BLOCK - min(BLOCK, end - place))
     dashes = bits_between(address, 0, _DASH, _DASH) & bits_between(address + 4, 0, _DASH, _DASH)
     bits = bits_between(address, 0, 48, 57) | bits_between(address, 0, _AT, _AT)
