@@ -15,7 +15,7 @@ class Options(Strict):
     size: Literal["1M", "5M", "20M", "50M", "125M", "350M", "1B"] = Field(
         "5M", description="parameters of its blocks; the token tables come on top"
     )
-    architecture: Literal["nanochat", "qwen3"] = Field("nanochat", description="which of transformers' classes")
+    architecture: Literal["nanochat", "qwen3"] = Field("qwen3", description="which of transformers' classes")
     width: int | None = Field(None, ge=8, description="features of a token, instead of the size's own")
     depth: int | None = Field(None, ge=1, description="blocks, instead of the size's own")
     heads: int | None = Field(None, ge=1, description="attention heads, instead of the size's own")
