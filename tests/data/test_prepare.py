@@ -392,6 +392,15 @@ def test_options_read_as_people_write_them() -> None:
     assert parse_options({"x": Path("b")}, out="d").source == {"x": "b"}
 
 
+def test_the_modality_is_what_the_files_are(tmp_path: Path) -> None:
+    (tmp_path / "book").mkdir()
+    for number in range(3):
+        (tmp_path / "book" / f"{number}.txt").write_text(
+            f"The {number} words of a short page that stand in a book. " * 4
+        )
+    assert prepare(tmp_path / "book", out=tmp_path / "d", near_duplicates="off").modality == "text"
+
+
 def test_steps_and_warnings_are_told(tmp_path: Path) -> None:
     raw = write_folder(tmp_path / "raw", {"a": 20})
     for number in range(15):

@@ -131,6 +131,17 @@ def test_gaps_are_filled_and_the_rest_is_kept(bert_run: Run) -> None:
         assert (text.num_tokens, text.ended, text.prompt) == (5, "max_tokens", prompts[0].text)
 
 
+@pytest.mark.parametrize("steps", [1, 4, 24])
+@pytest.mark.parametrize("prompt", ["春", "The lode [MASK*7]处[MASK*2] on [MASK]"])
+def test_filling_spells_whole_characters_within_and_at_the_end(bert_run: Run, prompt: str, steps: int) -> None:
+    options = GenerateOptions(max_tokens=24, block_tokens=24, steps=steps)
+    texts = ml.generate(bert_run, 8, prompt=prompt, options=options)
+    assert not [text for text in texts if "\ufffd" in text]
+    assert any(not text.isascii() for text in texts)
+    free = ml.generate(bert_run, 8, prompt=prompt, options=options.model_copy(update={"valid_utf8": False}))
+    assert [text for text in free if "\ufffd" in text]
+
+
 def test_filling_ends_with_the_window(bert_run: Run) -> None:
     writes = author(bert_run, GenerateOptions(max_tokens=500, steps=2))
     prompts = writes.prompts("Once")

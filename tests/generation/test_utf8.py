@@ -8,8 +8,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
-from motherlode.generation.utf8 import BETWEEN, NUM_STATES, REJECT, transitions
+from motherlode.generation.utf8 import BETWEEN, NUM_STATES, REJECT, Spelling, transitions
 
 ENDS = (0x80, 0x90, 0xA0, 0xBF)
 
@@ -69,3 +70,30 @@ def test_tokens_cut_anywhere_lead_where_the_whole_leads() -> None:
 def test_a_token_without_bytes_leads_nowhere_else() -> None:
     assert np.array_equal(transitions([b"", b"a"])[:, 0], np.arange(NUM_STATES))
     assert transitions([]).shape == (NUM_STATES, 0)
+
+
+def test_what_may_stand_between_masks_is_what_some_filling_of_them_spells() -> None:
+    """Every row over a small vocabulary, against all its fillings."""
+    token_bytes = [b"", b"a", b"\xe6", b"\x98", b"\xa5", b"\xe6\x98", b"\x98\xa5", b"\xc3"]
+    mask = 0
+    rule = Spelling(token_bytes, mask)
+    for row in product((mask, 1, 2, 4, 6), repeat=3):
+        fillings = [
+            filled
+            for filled in product(*(range(1, len(token_bytes)) if token == mask else [token] for token in row))
+            if is_text(b"".join(token_bytes[token] for token in filled))
+        ]
+        if not fillings:
+            continue
+        places = [place for place, token in enumerate(row) if token == mask]
+        if not places:
+            continue
+        tokens_BT, places_BK = torch.tensor([row]), torch.tensor([places])
+        allowed_KV = rule.allowed(tokens_BT, places_BK)[0, :, 1:]
+        for allowed_V, place in zip(allowed_KV, places):
+            possible = {filled[place] for filled in fillings}
+            assert {number + 1 for number in allowed_V.nonzero().flatten().tolist()} == possible
+        for token in range(1, len(token_bytes)):
+            tried_BT = tokens_BT.clone()
+            tried_BT[0, places[0]] = token
+            assert bool(rule.fits(tried_BT, places_BK)[0, 0]) == any(f[places[0]] == token for f in fillings)

@@ -41,6 +41,7 @@ def command(
     from motherlode.cli import console
     from motherlode.data import prepare as data_prepare
     from motherlode.data.advice import advise
+    from motherlode.data.guess import settled
     from motherlode.data.source import passed_over
 
     given: dict[str, Any] = _read(options)
@@ -56,9 +57,9 @@ def command(
     named = given.pop("source", None) if not source else source[0] if len(source) == 1 else source
     target = out or Path(given.pop("out", "") or Path("datasets") / folder_name(source))
     given.pop("out", None)
-    if "modality" not in given:
-        given |= _guessed(named, given.get("columns"))
-    parsed = data_prepare.parse_options(named, out=target, **given)
+    parsed, why = settled(data_prepare.parse_options(named, out=target, **given))
+    if why:
+        console.results.print(f"modality: {parsed.modality} ({why})", markup=False, soft_wrap=True)
     if dry_run:
         _preview(parsed)
         return
@@ -75,18 +76,6 @@ def command(
     console.done(f"{train} to train on, {heldout_rows} held out, in {dataset.path}")
     then = console.command("lode", "init", dataset.path)
     console.results.print(f"  look at {dataset.path / 'card.html'}, then  {then}", soft_wrap=True, markup=False)
-
-
-def _guessed(source: Any, columns: Any) -> dict[str, str]:
-    """The modality that the source's files tell, said aloud; nothing where they tell none."""
-    from motherlode.cli import console
-    from motherlode.data.guess import guess
-
-    modality, why = guess(source, columns if isinstance(columns, Mapping) else None)
-    if modality is None:
-        return {}
-    console.results.print(f"modality: {modality} ({why})", markup=False, soft_wrap=True)
-    return {"modality": modality}
 
 
 def folder_name(sources: list[str]) -> str:

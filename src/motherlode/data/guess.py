@@ -13,6 +13,7 @@ from typing import Any
 
 from motherlode import registry
 from motherlode.data import containers, documents, spans
+from motherlode.data.options import PrepareOptions
 from motherlode.data.roles import TEXT_ROLES, has_no_text, has_paths, held
 from motherlode.data.source import Entry, Place, SourceLike, resolve
 from motherlode.errors import RecipeError, SourceError
@@ -22,6 +23,18 @@ from motherlode.storage import open_uri
 MOST_FILES = 10_000
 _MEDIA_SHARE, _TEXT_SHARE = 0.5, 0.8
 """Shares of the files from which they decide: pictures often have texts beside them, documents seldom pictures."""
+
+
+def settled(options: PrepareOptions) -> tuple[PrepareOptions, str]:
+    """The options with a modality in the place of `auto`, and what shows it; pictures where nothing does.
+
+    Raises:
+        SourceError, RecipeError: as `guess`.
+    """
+    if options.modality != "auto":
+        return options, ""
+    name, why = guess(options.source, options.columns)
+    return options.model_copy(update={"modality": name or "image"}), why
 
 
 def guess(source: SourceLike, columns: Mapping[str, str] | None = None) -> tuple[str | None, str]:

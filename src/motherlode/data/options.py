@@ -25,7 +25,7 @@ class PrepareOptions(Strict):
     source: str | list[str] | dict[str, str] = Field(
         description="folder, file, glob or URL; a list of them; or names and paths"
     )
-    modality: str = Field("image", description="what a sample is")
+    modality: str = Field("auto", description="what a sample is; auto: what the files are")
     out: str = Field(description="folder of the dataset to make")
     kind: Kind = Field("auto", description="how to read the source, where its files leave a doubt")
     labels: Labels = Field(

@@ -37,6 +37,7 @@ from motherlode.data.dataset import FACTS, FORMAT, Dataset, dataset_id, read_sha
 from motherlode.data.decontaminate import Contaminated, OwnHeldout, overlap, stamps
 from motherlode.data.excerpts import make_samples
 from motherlode.data.gather import gather
+from motherlode.data.guess import settled
 from motherlode.data.options import PrepareOptions
 from motherlode.data.paragraphs import RepeatedLines
 from motherlode.data.parts import MEASURED, PartRecord, PartTask, make_part, part_path, read_part
@@ -68,7 +69,7 @@ Result = TypeVar("Result")
 def prepare(
     source: Any,
     *,
-    modality: str = "image",
+    modality: str = "auto",
     out: str | Path,
     progress: Progress = silent,
     **options: Any,
@@ -77,7 +78,7 @@ def prepare(
 
     Args:
         source: folder, file, glob or URL; a list of them; or a mapping of names to them.
-        modality: what a sample is.
+        modality: what a sample is; "auto": what the files are.
         out: the dataset's folder.
         progress: told how far the work has come.
         options: further fields of `PrepareOptions`.
@@ -102,6 +103,7 @@ def parse_options(source: Any, **options: Any) -> PrepareOptions:
 
 def run(options: PrepareOptions, progress: Progress = silent) -> Dataset:
     """`prepare` with typed options."""
+    options, _ = settled(options)
     modality: Modality = registry.find("modality", options.modality)
     options = options.resolved(modality)
     clean = parse(modality.Options, options.clean, where="prepare", within=("clean",))

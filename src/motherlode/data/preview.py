@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motherlode import registry
+from motherlode.data.guess import settled
 from motherlode.data.options import PrepareOptions
 from motherlode.data.prepare import Plan, Work
 from motherlode.data.source import Partition, passed_over, plan
@@ -90,6 +91,7 @@ def preview(options: PrepareOptions, progress: Progress = silent) -> Preview:
     Raises:
         SourceError, RecipeError, DatasetError: as `prepare`.
     """
+    options, _ = settled(options)
     modality: Modality = registry.find("modality", options.modality)
     options = options.resolved(modality)
     clean = parse(modality.Options, options.clean, where="prepare", within=("clean",))

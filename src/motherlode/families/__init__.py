@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from motherlode.modality import SampleSpec
+from motherlode.networks.shapes import Bool
 from motherlode.recipe import GenerateOptions, Strict
 
 
@@ -65,6 +66,19 @@ class Turn:
     module: nn.Module
     loss: Callable[[Batch, torch.Generator], tuple[Tensor, Mapping[str, Tensor]]]
     after: Callable[[], None] | None = None
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """What may stand where, for families that fill masks."""
+
+    def allowed(self, tokens_BT: Tensor, places_BK: Tensor) -> Bool[Tensor, "batch places vocabulary"]:
+        """Tokens that may be written at each place, one at least, given all others."""
+        ...
+
+    def fits(self, tokens_BT: Tensor, places_BK: Tensor) -> Bool[Tensor, "batch places"]:
+        """Whether what stands at each place may stand there."""
+        ...
 
 
 class Family(nn.Module, ABC):
@@ -154,6 +168,7 @@ class Family(nn.Module, ABC):
         rng: torch.Generator,
         variant: str = "",
         within_T2: Tensor | None = None,
+        rule: Rule | None = None,
     ) -> Iterator[Tensor]:
         """Put a token in place of every mask; yields the tokens after each block of masks, from left to right.
 
@@ -163,6 +178,7 @@ class Family(nn.Module, ABC):
             rng: where the randomness comes from.
             variant: which weights; "" for the first.
             within_T2: int64, the first id that each place may take, and the one behind the last; None for any.
+            rule: what may be written where, by what stands around it; None: anything.
 
         Yields:
             int64 (B, T); in the last no mask is left.

@@ -16,6 +16,7 @@ import torch
 from motherlode.errors import RecipeError
 from motherlode.generation.prompts import Prompt, Vocabulary
 from motherlode.generation.streaming import TextStream
+from motherlode.generation.utf8 import Spelling
 from motherlode.generation.writing import Ended, Piece
 from motherlode.randomness import torch_generator
 from motherlode.recipe import GenerateOptions
@@ -41,13 +42,16 @@ def fill(
         RecipeError: options that a model that fills masks cannot honour.
     """
     refuse(options)
+    mask = vocabulary.space.mask
+    rule = Spelling(vocabulary.tokenizer.token_bytes, mask) if options.valid_utf8 else None
     for number, prompt in requests:
         num_masks = 0 if prompt.has_gaps else min(options.max_tokens, window - len(prompt.tokens_T))
         given = torch.from_numpy(prompt.tokens_T)
-        masks = torch.full((num_masks,), vocabulary.space.mask)
+        masks = torch.full((num_masks,), mask)
         tokens_BT = torch.cat([given, masks])[None].to(device)
         rng = torch_generator(seed, "generate", number, device=device)
-        states = (state_BT[0].tolist() for state_BT in family.fill(tokens_BT, options, rng=rng, variant=variant))
+        filled = family.fill(tokens_BT, options, rng=rng, variant=variant, rule=rule)
+        states = (state_BT[0].tolist() for state_BT in filled)
         ended: Ended = "max_tokens" if prompt.has_gaps or num_masks == options.max_tokens else "window"
         yield from _pieces(number, prompt, states, vocabulary, options, ended)
 

@@ -5,7 +5,11 @@ then. Between characters any token will do that is a valid beginning; inside one
 states say where a text stands (the Unicode Standard 15, table 3-7: no overlong forms, no surrogates, nothing above
 U+10FFFF), so one table of 8 x V answers for every token: 6 ms for a vocabulary of 8192, once.
 
-Shape legend: S states, V vocabulary, B bytes.
+A text with masks in it may be in any of several states at a place: a set of them, eight bits of one byte. `Spelling`
+follows the sets that lie before and behind each place, so that what is written between given characters, and at the
+end, spells whole ones.
+
+Shape legend: S states, F sets of states, V vocabulary, B bytes (in `Spelling`: rows), T tokens, K places.
 """
 
 from __future__ import annotations
@@ -13,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 BETWEEN = 0
 """The state between two characters."""
@@ -57,3 +63,59 @@ def transitions(token_bytes: Sequence[bytes]) -> NDArray[np.uint8]:
         longer = np.flatnonzero(lengths_V > place)
         found_SV[:, longer] = step_SB[found_SV[:, longer], flat[starts_V[longer] + place]]
     return found_SV
+
+
+class Spelling:
+    """The rule of a model that fills masks (`families.bert.unmask.Rule`): masks become whole characters.
+
+    Given tokens that are no text are passed over, as if a text began behind them; where a vocabulary cannot spell what
+    is asked for, any token may stand.
+
+    Args:
+        token_bytes: of each token.
+        mask: the token in whose place any other may be written.
+    """
+
+    def __init__(self, token_bytes: Sequence[bytes], mask: int) -> None:
+        next_SV = transitions(token_bytes)
+        reached_SV = np.where(next_SV == REJECT, 0, 1 << next_SV).astype(np.uint8)
+        reached_SV[:, mask] = np.bitwise_or.reduce(np.delete(reached_SV, mask, axis=1), axis=1)
+        sets = np.arange(1 << NUM_STATES, dtype=np.uint8)
+        self._reached_FV = np.zeros((len(sets), len(token_bytes)), np.uint8)
+        self._behind_FV = np.zeros_like(self._reached_FV)
+        for state in range(NUM_STATES):
+            has_F = sets >> state & 1 == 1
+            self._reached_FV[has_F] |= reached_SV[state]
+            self._behind_FV |= ((reached_SV[state] & sets[:, None]) != 0).astype(np.uint8) << state
+        self._allowed: dict[tuple[int, int], Tensor] = {}
+
+    def allowed(self, tokens_BT: Tensor, places_BK: Tensor) -> Tensor:
+        """Tokens that may stand at each place whatever stands there, bool (B, K, V)."""
+        before_BK, behind_BK = self._sides(tokens_BT, places_BK)
+        rows = [self._between(*sides) for sides in zip(before_BK.ravel().tolist(), behind_BK.ravel().tolist())]
+        return torch.stack(rows).view(*places_BK.shape, -1).to(tokens_BT.device)
+
+    def fits(self, tokens_BT: Tensor, places_BK: Tensor) -> Tensor:
+        """Whether what stands at each place may, bool (B, K)."""
+        before_BK, behind_BK = self._sides(tokens_BT, places_BK)
+        token_BK = tokens_BT.gather(1, places_BK).cpu().numpy()
+        return torch.from_numpy((self._reached_FV[before_BK, token_BK] & behind_BK) != 0).to(tokens_BT.device)
+
+    def _between(self, before: int, behind: int) -> Tensor:
+        """Tokens that lead from one set of states into another."""
+        if (before, behind) not in self._allowed:
+            found_V = torch.from_numpy((self._reached_FV[before] & behind) != 0)
+            self._allowed[before, behind] = found_V if bool(found_V.any()) else torch.ones_like(found_V)
+        return self._allowed[before, behind]
+
+    def _sides(self, tokens_BT: Tensor, places_BK: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """States in which what stands before each place may end, and from which what is behind can be read."""
+        tokens_TB = tokens_BT.cpu().numpy().T
+        sides = []
+        for table_FV, order in ((self._reached_FV, 1), (self._behind_FV, -1)):
+            side_TB = np.full(tokens_TB.shape, 1 << BETWEEN, np.uint8)
+            for now, following in zip(range(len(tokens_TB))[::order], range(len(tokens_TB))[::order][1:]):
+                side_TB[following] = table_FV[side_TB[now], tokens_TB[now]]
+                side_TB[following][side_TB[following] == 0] = 1 << BETWEEN
+            sides.append(np.take_along_axis(side_TB.T, places_BK.cpu().numpy(), 1))
+        return sides[0], sides[1]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from motherlode.errors import RecipeError
-from motherlode.families import Batch, Turn
+from motherlode.families import Batch, Rule, Turn
 from motherlode.families._language import LanguageFamily
 from motherlode.families.bert.masking import Masked, even_ratios, hide_fixed, hide_uniform
 from motherlode.families.bert.options import Options as BertOptions
@@ -240,6 +240,7 @@ class Bert(LanguageFamily):
         rng: torch.Generator,
         variant: str = "",
         within_T2: Tensor | None = None,
+        rule: Rule | None = None,
     ) -> Iterator[Tensor]:
         """Put a token in place of every mask, given what stands before and behind it; see `Family.fill`.
 
@@ -260,6 +261,7 @@ class Bert(LanguageFamily):
             steps=options.steps,
             temperature=options.temperature,
             rng=rng,
+            rule=rule,
         )
 
     @torch.no_grad()
