@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +51,26 @@ def test_noise_does_not_displace_the_plainest(tmp_path: Path, clock: Callable[[d
     clock(rates(1.0, 0.99, 0.98, 0.99))
     found = decide(make(tmp_path), TrainOptions(), "cpu", num_steps=1000, budget_sec=None)
     assert found.setting == Setting("cpu", "fp32", "contiguous", threads=1)
+
+
+def test_no_single_pair_of_compiled_steps_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first compiled step compiles, and a neighbour on the machine slows some of the others down."""
+    steps = {
+        "fp32 contiguous on cpu 1 thread": iter([1.0] * 9),
+        "fp32 contiguous compiled on cpu 1 thread": iter([80.0, 3.0, 1.0, 1.0, 1.0]),
+        "bf16 contiguous compiled on cpu 1 thread": iter([95.0, 1.4, 1.4, 1.4, 1.4]),
+    }
+    monkeypatch.setattr(precision, "timed_step", lambda engine: next(steps[str(replace(engine.setting, threads=1))]))
+    monkeypatch.setattr(precision, "_MEASURED_SHARE", 0.0)
+    monkeypatch.setattr(precision, "_LEAST_SEC", 0.0)
+    train = TrainOptions(compile="on", layout="contiguous")
+
+    def engine(setting: Setting) -> Any:
+        return SimpleNamespace(setting=setting, close=lambda: None)
+
+    found = decide(engine, train, "cpu", num_steps=1000, budget_sec=None)
+    assert found.setting == Setting("cpu", "fp32", "contiguous", compile=True, threads=1)
+    assert found.step_sec == 1.0
 
 
 def test_what_the_recipe_fixes_is_not_tried(tmp_path: Path, clock: Callable[[dict[str, float]], None]) -> None:

@@ -37,7 +37,8 @@ from motherlode.training.loop import Engine, Setting
 
 _MEASURED_SHARE = 0.03
 _LEAST_SEC, _MOST_SEC = 0.5, 12.0
-_MOST_ROUNDS = 12
+_LEAST_ROUNDS, _MOST_ROUNDS = 3, 12
+_HOPELESS = 1.5
 _MARGIN = 0.97
 _CLEAR_GAIN = 0.9
 _SLOW_STEP_SEC = 1.0
@@ -218,12 +219,14 @@ def decide(
         plain = replace(options[0], threads=torch.get_num_threads())
         return Decision(plain, {}, (note,), time.perf_counter() - start)
     rates: dict[Setting, float] = {}
-    threads = _choose_threads(make(options[0]), rates)
+    # A compiled step is made anew for each number of threads, so threads are chosen on the plain one.
+    plain = replace(options[0], compile=False)
+    threads = _choose_threads(make(plain), rates)
     options = [replace(setting, threads=threads) for setting in options]
-    once = rates[options[0]]
+    once = rates[replace(plain, threads=threads)]
     expected_sec = budget_sec if budget_sec is not None else (num_steps or 0) * once
     limit_sec = min(max(_MEASURED_SHARE * expected_sec, _LEAST_SEC), _MOST_SEC)
-    if len(options) > 1:
+    if not rates.keys() >= {*options}:
         with options[0].pool():
             rates |= _race({setting: make(setting) for setting in options}, limit_sec)
     fastest = min(options, key=lambda setting: rates[setting])
@@ -260,16 +263,22 @@ def _choose_threads(engine: Engine, rates: dict[Setting, float]) -> int:
 
 
 def _race(engines: dict[Setting, Engine], limit_sec: float) -> dict[Setting, float]:
-    """Seconds a step of each, the fastest of several rounds after one to warm up."""
+    """Seconds a step of each, the fastest of several rounds; a first one, which may compile, is not counted.
+
+    However short the time, no single pair of steps decides: each takes `_LEAST_ROUNDS`, or two where those leave it
+    hopelessly behind.
+    """
+    for engine in engines.values():
+        timed_step(engine)
+    best = dict.fromkeys(engines, math.inf)
     start = time.perf_counter()
-    best = {setting: timed_step(engine) for setting, engine in engines.items()}
     for number in range(_MOST_ROUNDS):
-        spent_sec = time.perf_counter() - start
-        if spent_sec > (limit_sec if number else 3 * limit_sec):
+        if number >= _LEAST_ROUNDS and time.perf_counter() - start > limit_sec:
             break
+        hopeless_sec = _HOPELESS * min(best.values())
         for setting, engine in engines.items():
-            seconds = timed_step(engine)
-            best[setting] = min(best[setting], seconds) if number else seconds
+            if number < 2 or best[setting] < hopeless_sec:
+                best[setting] = min(best[setting], timed_step(engine))
     for engine in engines.values():
         engine.close()
     return best
