@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -85,10 +85,11 @@ class Rule(ABC):
     """How a set of parameters moves, and what is remembered about each.
 
     Args:
-        params: parameters of one device.
+        named: parameters of one device, by name.
         options: the recipe's optimiser.
         multiple: of the learning rate, for these parameters.
         precision: of matrix products, where a rule makes some.
+        blocks: which parameters hold several matrices, where a rule tells matrices apart.
     """
 
     keys: ClassVar[tuple[str, ...]]
@@ -96,16 +97,19 @@ class Rule(ABC):
 
     def __init__(
         self,
-        params: Sequence[nn.Parameter],
+        named: Mapping[str, nn.Parameter],
         options: OptimizerOptions,
         multiple: float = 1.0,
         precision: torch.dtype = torch.float32,
+        blocks: Mapping[str, Block] = MappingProxyType({}),
     ) -> None:
-        self.params = list(params)
+        self.names = list(named)
+        self.params = list(named.values())
         self.options = options
         self.multiple = multiple
         self.precision = precision
-        self.state = {key: [_nothing_yet(key, parameter) for parameter in params] for key in self.keys}
+        self.blocks = blocks
+        self.state = {key: [_nothing_yet(key, parameter) for parameter in self.params] for key in self.keys}
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -210,24 +214,16 @@ class Muon(Rule):
 
     keys = ("momentum_buffer", "step")
 
-    def __init__(
-        self,
-        params: Sequence[nn.Parameter],
-        options: OptimizerOptions,
-        multiple: float = 1.0,
-        precision: torch.dtype = torch.float32,
-        blocks: Sequence[Block | None] = (),
-    ) -> None:
-        super().__init__(params, options, multiple, precision)
-        shapes = [(parameter.shape[0], parameter[0].numel()) for parameter in params]
-        self._blocks = {
-            id(parameter): block or shape
-            for parameter, shape, block in zip(params, shapes, blocks or [None] * len(shapes))
+    def __init__(self, named: Mapping[str, nn.Parameter], *args: Any, **kwargs: Any) -> None:
+        super().__init__(named, *args, **kwargs)
+        self._shapes = {
+            id(parameter): self.blocks.get(name) or (parameter.shape[0], parameter[0].numel())
+            for name, parameter in named.items()
         }
-        if options.every == 1:
+        if self.options.every == 1:
             del self.state["step"]
         for index, count in enumerate(self.state.get("step", ())):
-            count.fill_(index % options.every)
+            count.fill_(index % self.options.every)
 
     def move(self, params: list[Tensor], gradients: list[Tensor], state: dict[str, list[Tensor]], rate: float) -> None:
         """Block shape by block shape."""
@@ -241,7 +237,7 @@ class Muon(Rule):
             if every > 1 and int(state["step"][index]) % every != 0:
                 continue
             ahead_MN = gradient.add(buffer, alpha=beta).reshape(weight.shape[0], -1)
-            blocks_KMN = apart(ahead_MN, self._blocks[id(weight)])
+            blocks_KMN = apart(ahead_MN, self._shapes[id(weight)])
             key = (index,) if self.precision == torch.float32 else tuple(blocks_KMN.shape[1:])
             groups.setdefault(key, []).append((weight, blocks_KMN))
         for group in groups.values():
@@ -314,11 +310,10 @@ class TurnOptimizer:
             values[index].copy_(flat[f"{name}/{key}"])
 
     def _slots(self) -> Iterator[tuple[str, str, list[Tensor], int]]:
-        names = {id(parameter): name for name, parameter in self.named.items()}
         for rule in self.rules:
             for key, values in rule.state.items():
-                for index, parameter in enumerate(rule.params):
-                    yield names[id(parameter)], key, values, index
+                for index, name in enumerate(rule.names):
+                    yield name, key, values, index
 
 
 def _nothing_yet(key: str, parameter: nn.Parameter) -> Tensor:
@@ -362,14 +357,7 @@ def _make(
         role = roles.get(name) or ("vector" if parameter.dim() < 2 else "matrix")
         kind = _RULES.get(options.name) or (Muon if role == "matrix" else AdamW)
         groups.setdefault((kind, _multiple(role, parameter, options)), {})[name] = parameter
-    rules: list[Rule] = []
-    for (kind, multiple), group in groups.items():
-        params = list(group.values())
-        if kind is Muon:
-            rules.append(Muon(params, options, multiple, precision, [blocks.get(name) for name in group]))
-        else:
-            rules.append(kind(params, options, multiple, precision))
-    return rules
+    return [kind(group, options, multiple, precision, blocks) for (kind, multiple), group in groups.items()]
 
 
 def _multiple(role: Role, parameter: Tensor, options: OptimizerOptions) -> float:
