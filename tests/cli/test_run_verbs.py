@@ -96,6 +96,21 @@ def test_the_rest_of_the_way(lode: Lode, labelled_run: Path, here: Path) -> None
     assert (here / "compared" / "report.html").is_file()
 
 
+def test_an_early_best_checkpoint_is_named_with_the_way_to_the_last(lode: Lode, recipe: Path) -> None:
+    lode("train", recipe)
+    run = Run.open("runs/small")
+    first, *_, last = run.steps()
+    facts = storage.read_json(run.path / "run.json")
+    storage.write_json(run.path / "run.json", facts | {"best": facts["best"] | {"step": first}})
+    for words in (("train", recipe), ("evaluate", run.path), ("generate", run.path), ("export", run.path)):
+        said = lode(*words).stdout
+        assert f"step-{first} scored best" in said
+        assert f"--checkpoint last takes step-{last}" in said
+    taken = lode("evaluate", run.path, "--checkpoint", "last")
+    assert "scored best" not in taken.stdout
+    assert storage.read_json(run.path / "report.json")["facts"]["checkpoint"] == f"step-{last}"
+
+
 def test_several_seeds_give_a_spread(lode: Lode, recipe: Path, here: Path) -> None:
     result = lode("train", recipe, "--seeds", "2", "--set", "evaluate.measures=[frechet]")
     assert result.exit_code == 0, result.output

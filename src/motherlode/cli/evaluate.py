@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from motherlode.cli.which import CHECKPOINT, say_if_early
+
 if TYPE_CHECKING:
     from motherlode.measures.report import Measure, Report
 
@@ -43,6 +45,7 @@ def command(
         None, help="Run a task of EleutherAI's harness too: its name or its YAML file; repeatable."
     ),
     harness_limit: int | None = typer.Option(None, min=1, help="Documents of each such task at most."),
+    checkpoint: str = CHECKPOINT,
     out: Path | None = typer.Option(None, "--out", "-o", help="Folder of the report.", show_default="the run's"),
 ) -> None:
     """Measure samples against held-out data, with intervals."""
@@ -51,6 +54,7 @@ def command(
     from motherlode.errors import MeasureError
     from motherlode.measures.report import Report
     from motherlode.training.evaluate import evaluate
+    from motherlode.training.run import Run
 
     if samples is not None and out is None:
         raise MeasureError("a report on a folder of samples needs a place", None, "add --out FOLDER")
@@ -65,8 +69,11 @@ def command(
         "stride": stride,
         "harness": tuple(harness or ()),
         "harness_limit": harness_limit,
+        "which": checkpoint,
         "out": out,
     }
+    if run is not None:
+        say_if_early(Run.open(run), checkpoint)
     with Shares() as shares:
         report = evaluate(run, progress=shares, **options)
     show(report)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from motherlode.cli.which import CHECKPOINT, say_if_early
+
 EXAMPLES = (
     "lode export runs/photos",
     "lode export runs/photos --format onnx --out photos-onnx",
@@ -20,13 +22,16 @@ def command(
     ),
     out: Path | None = typer.Option(None, "--out", "-o", help="Folder to write.", show_default="<run>/export"),
     variant: str = typer.Option("", help="Which weights, e.g. ema or raw.", show_default="those that scored best"),
-    checkpoint: str = typer.Option("best", help="Which checkpoint: best, last or step-N."),
+    checkpoint: str = CHECKPOINT,
 ) -> None:
     """Export a run's model, with a card that says what it is."""
     from motherlode.cli import console
     from motherlode.generation.export import export
+    from motherlode.training.run import Run
 
-    folder = export(run, out, formats=format, variant=variant, which=checkpoint)
+    opened = Run.open(run)
+    say_if_early(opened, checkpoint)
+    folder = export(opened, out, formats=format, variant=variant, which=checkpoint)
     for path in sorted(folder.iterdir()):
         console.facts([(path.name, console.size(path.stat().st_size))])
     console.done(f"exported to {folder}: start with {folder / 'README.md'}")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from motherlode.cli.which import CHECKPOINT, say_if_early
+
 if TYPE_CHECKING:
     from motherlode.generation.asking import Asked
     from motherlode.generation.composer import Composer, Composition
@@ -55,7 +57,7 @@ def command(
         None, "--out", "-o", help="Folder to write.", show_default="<run>/generated/seed-<seed>"
     ),
     variant: str = typer.Option("", help="Which weights, e.g. ema or raw.", show_default="those that scored best"),
-    checkpoint: str = typer.Option("best", help="Which checkpoint: best, last or step-N."),
+    checkpoint: str = CHECKPOINT,
     device: str = typer.Option("cpu", help="Where to compute: cpu, cuda, cuda:1, mps, auto."),
 ) -> None:
     """Generate samples from a run."""
@@ -65,6 +67,8 @@ def command(
 
     opened = Run.open(run)
     device = device_name(device)
+    if not stream:
+        say_if_early(opened, checkpoint)
     if opened.spec.tokens is not None:
         from motherlode.generation import composer, tokens
 

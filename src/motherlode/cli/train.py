@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from motherlode.cli.which import say_if_early
+
 if TYPE_CHECKING:
     from motherlode.recipe import Recipe
     from motherlode.training.run import Run
@@ -38,6 +40,7 @@ def command(
     run = followed(loaded)
     if run.facts["status"] == "stopped":
         raise typer.Exit(130)
+    say_if_early(run)
     console.done(f"run in {run.path}: next  {console.command('lode', 'evaluate', run.path)}")
 
 
