@@ -8,12 +8,14 @@ import json
 import lzma
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 import zstandard
@@ -21,7 +23,7 @@ import zstandard
 from motherlode.data import documents, spans
 from motherlode.data.raw import Job, Row
 from motherlode.data.readers import read
-from motherlode.data.source import Partition, Planned, SourceLike, SourceOptions, plan
+from motherlode.data.source import TEXTLESS, Partition, Planned, SourceLike, SourceOptions, plan
 from motherlode.errors import SourceError
 
 SUFFIXES = frozenset({".txt", ".md", ".html", ".py"})
@@ -322,7 +324,28 @@ def test_tables_of_numbers_among_documents_are_counted_not_fatal(tmp_path: Path)
     (tmp_path / "a.txt").write_text("a document")
     found = planned(tmp_path)
     assert [item[0] for partition in found.partitions for item in partition.items] == ["a.txt"]
-    assert found.ignored == {documents.TEXTLESS: 2, ".md": 1}
+    assert found.ignored == {TEXTLESS: 2, ".md": 1}
+
+
+@pytest.mark.parametrize("write", [pq.write_table, feather.write_feather])
+def test_odd_binary_tables_among_documents_are_counted_not_fatal(tmp_path: Path, write: Any) -> None:
+    for number in range(3):
+        (tmp_path / f"page-{number}.txt").write_text(f"The {number} words of a page.")
+    odd = {
+        "numbers": pa.table({"x": [1, 2]}),
+        "unnamed": pa.table({"a": ["words"], "b": ["words"]}),
+        "none": pa.table({}),
+        "nested": pa.table({"text": [{"a": "words"}]}),
+        "deep": pa.table({"text": [[["words"]]]}),
+        "whole": pa.table({"text": [1, 2]}),
+    }
+    ending = "parquet" if write is pq.write_table else "arrow"
+    for name, table in odd.items():
+        write(table, str(tmp_path / f"{name}.{ending}"))
+    found = planned(tmp_path)
+    reasons = Counter(row.reason for row in rows_of(list(found.partitions)))
+    assert found.ignored == {TEXTLESS: 3}
+    assert reasons == {None: 3, "undecodable": 4}
 
 
 def test_files_larger_than_the_limit_are_not_held(tmp_path: Path) -> None:

@@ -16,7 +16,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from motherlode.data.roles import ROLES, arrow_roles, roles
-from motherlode.data.source import PARTITION_BYTES, PARTITION_ROWS, UNNAMED, Entry, Partition, Place, SourceOptions, cut
+from motherlode.data.source import (
+    PARTITION_BYTES,
+    PARTITION_ROWS,
+    TEXTLESS,
+    UNNAMED,
+    Entry,
+    Partition,
+    Place,
+    SourceOptions,
+    cut,
+)
 from motherlode.data.spans import open_text
 from motherlode.errors import SourceError
 from motherlode.storage import open_uri
@@ -134,8 +144,11 @@ def _without_mark(lines: Iterator[str]) -> Iterator[str]:
         yield line.removeprefix("\ufeff") if number == 0 else line
 
 
-def plan_parquet(place: Place, options: SourceOptions) -> Iterator[Partition]:
+def plan_parquet(place: Place, options: SourceOptions, odd: Counter[str] | None = None) -> Iterator[Partition]:
     """Parquet files with a column of media bytes, {bytes, path} structs, or paths.
+
+    Args:
+        odd: counts tables that hold no samples; None: they are an error.
 
     Items: (file, stamp, row group, first row, end row), rows counted within the group.
     """
@@ -153,6 +166,11 @@ def plan_parquet(place: Place, options: SourceOptions) -> Iterator[Partition]:
                 ranges = list(_text_ranges(groups) if options.is_text else _ranges(groups))
         except (pa.ArrowException, OSError, ValueError) as error:
             yield broken(place, entry.path, error)
+            continue
+        except SourceError:
+            if odd is None:
+                raise
+            odd[TEXTLESS] += 1
             continue
         batch: list[tuple[Any, ...]] = []
         num_rows = num_bytes = 0
@@ -191,8 +209,11 @@ def _text_ranges(groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, 
             yield group, first, end, num_bytes * (end - first) // num_rows
 
 
-def plan_arrow(place: Place, options: SourceOptions) -> Iterator[Partition]:
+def plan_arrow(place: Place, options: SourceOptions, odd: Counter[str] | None = None) -> Iterator[Partition]:
     """Arrow files and streams, as `datasets` saves them.
+
+    Args:
+        odd: see `plan_parquet`.
 
     Items: (file, stamp, first batch, end batch).
     """
@@ -209,6 +230,11 @@ def plan_arrow(place: Place, options: SourceOptions) -> Iterator[Partition]:
                 sizes = [(batch.num_rows, batch.nbytes) for batch in arrow_batches(reader)]
         except (pa.ArrowException, OSError, ValueError) as error:
             yield broken(place, entry.path, error)
+            continue
+        except SourceError:
+            if odd is None:
+                raise
+            odd[TEXTLESS] += 1
             continue
         first = num_rows = num_bytes = 0
         for number, (rows, size) in enumerate(sizes):

@@ -23,6 +23,7 @@ from motherlode.data.containers import broken, full_path, plan_tables
 from motherlode.data.roles import has_no_text, has_paths, may_be_text, text_roles
 from motherlode.data.source import (
     PARTITION_ROWS,
+    TEXTLESS,
     Entry,
     Kind,
     Partition,
@@ -47,8 +48,6 @@ _ABOUT = frozenset(
     for name in names.split()
 )
 """Files that lie beside tables to describe them."""
-TEXTLESS = "tables without a column of text"
-"""Counted among what was passed over, where they lie among documents."""
 _SAMPLE_ROWS = 100
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
@@ -76,11 +75,12 @@ def plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignored
     for (kind, suffix), count in endings.items():
         if kind not in kinds:
             ignored[suffix] += count
+    odd = ignored if among_documents and len(kinds) > 1 else None
     planners = {
         "folder": lambda: _plan_files(place, suffixes, options, ignored, bare=len(kinds) > 1),
-        "table": lambda: _plan_tables(place, options, ignored if among_documents and len(kinds) > 1 else None),
-        "parquet": lambda: containers.plan_parquet(place, options),
-        "arrow": lambda: containers.plan_arrow(place, options),
+        "table": lambda: _plan_tables(place, options, odd),
+        "parquet": lambda: containers.plan_parquet(place, options, odd),
+        "arrow": lambda: containers.plan_arrow(place, options, odd),
         "tar": lambda: containers.plan_tars(place),
     }
     return chain.from_iterable(planners[kind]() for kind in kinds)

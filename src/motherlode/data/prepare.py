@@ -349,13 +349,16 @@ class Work:
         found = Reader(rows.texts.folder, records).columns(example, lambda name: name in ("uri", "detail"))
         told = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
         detail = found["detail"] or self.modality.reasons.get(worst, "")
-        was_read = rows.step_names[rows.steps_N[example]] != READ
+        if rows.step_names[rows.steps_N[example]] != READ:
+            fix = "loosen the thresholds under `clean` in a file for --options, or look at the source"
+        elif "FileNotFoundError" in detail:
+            fix = "check the source: paths in a table are relative to the table's folder"
+        else:
+            fix = "look at the source; of a table another column can be named, `columns: …` in a file for --options"
         return DatasetError(
             "at least one row must be fit",
             f"{told}; such as {found['uri']!r}" + (f" ({detail})" if detail else ""),
-            "loosen the thresholds under `clean` in a file for --options, or look at the source"
-            if was_read
-            else "check the source: paths in a table are relative to the table's folder",
+            fix,
         )
 
     def _steps(self) -> list[Step]:

@@ -45,6 +45,7 @@ _SUFFIX_KINDS: dict[str, Kind] = {
 UNUSED_CAPTIONS = "captions without a file"
 LINKED_TWICE = "folders linked a second time"
 UNNAMED = "files that no table names"
+TEXTLESS = "tables without a column of text"
 OVERVIEWS = "overviews of generated samples"
 """Counted among what was passed over."""
 _GENERATED = frozenset(("samples.jsonl", "provenance.json"))

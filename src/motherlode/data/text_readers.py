@@ -132,7 +132,7 @@ def _texts(column: Any) -> list[bytes | None]:
 
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pa.types.is_struct(column.type):
+    if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
         column = pc.struct_field(column, "bytes")
     if pa.types.is_string(column.type):
         column = column.view(pa.binary())
