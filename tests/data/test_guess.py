@@ -58,6 +58,8 @@ def test_two_modalities_are_a_question(tmp_path: Path) -> None:
 def test_columns_of_tables(tmp_path: Path, row: dict[str, object], expected: str | None) -> None:
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
     assert guess(tmp_path / "t.jsonl")[0] == expected
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "t.parquet")
+    assert guess(tmp_path / "t.parquet")[0] == expected
     (tmp_path / "t.csv").write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
     assert guess(tmp_path / "t.csv")[0] == expected
 

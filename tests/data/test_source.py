@@ -234,6 +234,16 @@ def test_parquet(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert [p.num_rows for p in partitions(tmp_path, columns=columns)] == [7, 7, 7, 4 + 7, 7, 1]
 
 
+def test_a_parquet_of_paths_is_read_whatever_their_column_is_called(tmp_path: Path) -> None:
+    images(tmp_path, "pictures/a.png", "pictures/b.png")
+    table = pa.table({"caption": ["a red hat", "a bag"], "photo": ["pictures/a.png", "pictures/b.png"]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert [(row.media, row.caption) for row in rows(tmp_path / "t.parquet")] == [
+        (picture(0), "a red hat"),
+        (picture(1), "a bag"),
+    ]
+
+
 def test_parquet_damage_is_counted_row_by_row(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     table = table_of(30, "bytes")

@@ -13,6 +13,7 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import IO, Any
 
 from motherlode.data.roles import ROLES, arrow_roles, roles
@@ -103,9 +104,8 @@ def _with_path(wanted: dict[str, str], row: dict[str, Any], suffixes: frozenset[
     known = {name.lower().strip() for name in row if name}
     if "path" in wanted or not known.isdisjoint(ROLES["path"]):
         return wanted
-    found = (name for name, cell in row.items() if os.path.splitext(str(cell).lower())[1] in suffixes)
-    column = next(found, "")
-    return {**wanted, "path": column} if column else wanted
+    found = _named_files(row, suffixes)
+    return {**wanted, "path": found[0]} if found else wanted
 
 
 def table_rows(file: IO[bytes], entry: Entry, where: str) -> Iterator[dict[str, Any]]:
@@ -144,10 +144,13 @@ def _without_mark(lines: Iterator[str]) -> Iterator[str]:
         yield line.removeprefix("\ufeff") if number == 0 else line
 
 
-def plan_parquet(place: Place, options: SourceOptions, odd: Counter[str] | None = None) -> Iterator[Partition]:
+def plan_parquet(
+    place: Place, suffixes: frozenset[str], options: SourceOptions, odd: Counter[str] | None = None
+) -> Iterator[Partition]:
     """Parquet files with a column of media bytes, {bytes, path} structs, or paths.
 
     Args:
+        suffixes: endings by which a column of paths is known.
         odd: counts tables that hold no samples; None: they are an error.
 
     Items: (file, stamp, row group, first row, end row), rows counted within the group.
@@ -161,7 +164,8 @@ def plan_parquet(place: Place, options: SourceOptions, odd: Counter[str] | None 
         where = full_path(place.root, entry.path)
         try:
             with open_uri(where) as file, pq.ParquetFile(file) as parquet:
-                columns, names = arrow_roles(parquet.schema_arrow, options, where)
+                paths = partial(_path_columns, where, "parquet", suffixes)
+                columns, names = arrow_roles(parquet.schema_arrow, options, where, paths)
                 groups = [_group_size(parquet.metadata.row_group(g)) for g in range(parquet.num_row_groups)]
                 ranges = list(_text_ranges(groups) if options.is_text else _ranges(groups))
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -182,6 +186,29 @@ def plan_parquet(place: Place, options: SourceOptions, odd: Counter[str] | None 
                 batch, num_rows, num_bytes = [], 0, 0
         if batch:
             yield Partition("parquet", place.name, place.root, batch, columns, names, num_rows, num_bytes)
+
+
+def first_row(where: str, kind: str) -> tuple[Any, dict[str, Any]]:
+    """The schema of a Parquet or Arrow file, and the texts of its first row by column; no texts where it has no row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open_uri(where) as file:
+        source = pq.ParquetFile(file) if kind == "parquet" else open_arrow(file)
+        schema = source.schema_arrow if kind == "parquet" else source.schema
+        strings = [field.name for field in schema if pa.types.is_string(field.type)]
+        batches = source.iter_batches(1, columns=strings) if kind == "parquet" else arrow_batches(source)
+        first = next((batch.slice(0, 1).select(strings) for batch in batches if batch.num_rows), None)
+    return schema, first.to_pylist()[0] if first is not None and strings else {}
+
+
+def _path_columns(where: str, kind: str, suffixes: frozenset[str]) -> list[str]:
+    """Columns whose first cell is a path of media."""
+    return _named_files(first_row(where, kind)[1], suffixes)
+
+
+def _named_files(row: dict[str, Any], suffixes: frozenset[str]) -> list[str]:
+    return [name for name, cell in row.items() if os.path.splitext(str(cell).lower())[1] in suffixes]
 
 
 def _group_size(group: Any) -> tuple[int, int]:
@@ -209,11 +236,13 @@ def _text_ranges(groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, 
             yield group, first, end, num_bytes * (end - first) // num_rows
 
 
-def plan_arrow(place: Place, options: SourceOptions, odd: Counter[str] | None = None) -> Iterator[Partition]:
+def plan_arrow(
+    place: Place, suffixes: frozenset[str], options: SourceOptions, odd: Counter[str] | None = None
+) -> Iterator[Partition]:
     """Arrow files and streams, as `datasets` saves them.
 
     Args:
-        odd: see `plan_parquet`.
+        suffixes, odd: see `plan_parquet`.
 
     Items: (file, stamp, first batch, end batch).
     """
@@ -226,7 +255,8 @@ def plan_arrow(place: Place, options: SourceOptions, odd: Counter[str] | None = 
         try:
             with open_uri(where) as file:
                 reader = open_arrow(file)
-                columns, names = arrow_roles(reader.schema, options, where)
+                paths = partial(_path_columns, where, "arrow", suffixes)
+                columns, names = arrow_roles(reader.schema, options, where, paths)
                 sizes = [(batch.num_rows, batch.nbytes) for batch in arrow_batches(reader)]
         except (pa.ArrowException, OSError, ValueError) as error:
             yield broken(place, entry.path, error)

@@ -79,8 +79,8 @@ def plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignored
     planners = {
         "folder": lambda: _plan_files(place, suffixes, options, ignored, bare=len(kinds) > 1),
         "table": lambda: _plan_tables(place, options, odd),
-        "parquet": lambda: containers.plan_parquet(place, options, odd),
-        "arrow": lambda: containers.plan_arrow(place, options, odd),
+        "parquet": lambda: containers.plan_parquet(place, suffixes, options, odd),
+        "arrow": lambda: containers.plan_arrow(place, suffixes, options, odd),
         "tar": lambda: containers.plan_tars(place),
     }
     return chain.from_iterable(planners[kind]() for kind in kinds)

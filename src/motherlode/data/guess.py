@@ -18,7 +18,6 @@ from motherlode.data.roles import TEXT_ROLES, has_no_text, has_paths, held
 from motherlode.data.source import Entry, Place, SourceLike, resolve
 from motherlode.errors import RecipeError, SourceError
 from motherlode.modality import Modality
-from motherlode.storage import open_uri
 
 MOST_FILES = 10_000
 _MEDIA_SHARE, _TEXT_SHARE = 0.5, 0.8
@@ -90,12 +89,15 @@ def _vote(place: Place, entry: Entry, modalities: list[Modality], columns: Mappi
     where = containers.full_path(place.root, entry.path)
     try:
         if entry.kind == "table":
-            return _of_table(where, modalities, columns)
+            return _of_columns(where, *documents.head(where), modalities, columns)
         if entry.kind in ("parquet", "arrow"):
-            schema = _schema(where, entry.kind)
+            schema, values = containers.first_row(where, entry.kind)
+            declared, blobs, texts = held(schema)
+            if not (declared or blobs):
+                return _of_columns(where, schema.names, texts, values, modalities, columns)
             if columns.get("text"):
                 return _text(modalities), "a column is named as text"
-            found = _of_schema(schema, modalities)
+            found = _of_types(declared, blobs, texts, modalities)
             return found if found[0] else (None, _told(where, schema.names))
     except (*documents.DAMAGE, SourceError):
         return None, ""
@@ -119,9 +121,24 @@ def _told(where: str, names: Iterable[str]) -> str:
     return f"{where} has {', '.join(map(str, names)) or 'no columns'}"
 
 
-def _of_table(where: str, modalities: list[Modality], columns: Mapping[str, str]) -> tuple[str | None, str]:
-    """By the files a table names, where they are media or there is nothing else; else by its column of text."""
-    names, texts, values = documents.head(where)
+def _of_columns(
+    where: str,
+    names: list[str],
+    texts: list[str],
+    values: Mapping[str, Any],
+    modalities: list[Modality],
+    columns: Mapping[str, str],
+) -> tuple[str | None, str]:
+    """By the files a table names, where they are media or there is nothing else; else by its column of text.
+
+    Args:
+        where: the table.
+        names: of its columns.
+        texts: those of them that may hold texts.
+        values: its first row.
+        modalities: all.
+        columns: what the user says of them, by role.
+    """
     media = {modality.name for modality in modalities if modality.stored == "media"}
     if columns.get("text"):
         return _text(modalities), "a column is named as text"
@@ -136,19 +153,13 @@ def _of_table(where: str, modalities: list[Modality], columns: Mapping[str, str]
             return found, "a table names such files"
         if found and is_path and not is_text:
             return found, "a table names such files"
-    return (_text(modalities), "a table has a column of text") if is_text else (None, _told(where, names))
+    return (_text(modalities), "a column holds text") if is_text else (None, _told(where, names))
 
 
-def _schema(where: str, kind: str) -> Any:
-    import pyarrow.parquet as pq
-
-    with open_uri(where) as file:
-        return pq.read_schema(file) if kind == "parquet" else containers.open_arrow(file).schema
-
-
-def _of_schema(schema: Any, modalities: list[Modality]) -> tuple[str | None, str]:
-    """By the type that `datasets` declared, by a column of bytes, by a column of text."""
-    declared, blobs, texts = held(schema)
+def _of_types(
+    declared: set[str], blobs: list[str], texts: list[str], modalities: list[Modality]
+) -> tuple[str | None, str]:
+    """By the type that `datasets` declared, by a column of bytes, by a column of text beside them."""
     media = [modality for modality in modalities if modality.stored == "media"]
     for modality in media:
         if modality.column.capitalize() in declared or modality.column in map(str.lower, blobs):
@@ -159,6 +170,4 @@ def _of_schema(schema: Any, modalities: list[Modality]) -> tuple[str | None, str
         ended = {modality.name for modality in media if modality.suffixes & {f".{name.lower()}" for name in blobs}}
         if len(ended) == 1:
             return ended.pop(), "a column holds bytes"
-    if named or (not blobs and len(texts) == 1):
-        return _text(modalities), "a column holds text"
-    return None, ""
+    return (_text(modalities), "a column holds text") if named else (None, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from motherlode.data.source import SourceOptions
@@ -81,14 +81,20 @@ def _name_it(role: str) -> str:
     return f"name it, `columns: {{{role}: …}}` in a file for --options (in Python columns={{'{role}': '…'}})"
 
 
-def arrow_roles(schema: Any, options: SourceOptions, where: str) -> tuple[dict[str, str], list[str]]:
-    """Roles of an Arrow schema's columns, and names of integer labels (from `datasets`' metadata, if any)."""
+def arrow_roles(
+    schema: Any, options: SourceOptions, where: str, paths: Callable[[], list[str]] = list
+) -> tuple[dict[str, str], list[str]]:
+    """Roles of an Arrow schema's columns, and names of integer labels (from `datasets`' metadata, if any).
+
+    Args:
+        paths: columns that hold paths of media, asked where neither a type nor a name tells of any.
+    """
     import pyarrow as pa
 
     features = _features(schema)
     columns = _text_columns(schema, options, where) if options.is_text else {}
     if not columns:
-        columns = _media_columns(schema, features, options, where)
+        columns = _media_columns(schema, features, options, where, paths)
     for role in ("label", "caption", "licence"):
         column = columns.get(role)
         if column and (column == columns.get("media") or pa.types.is_nested(schema.field(column).type)):
@@ -131,7 +137,9 @@ def _text_columns(schema: Any, options: SourceOptions, where: str) -> dict[str, 
     return text_roles(schema.names, wanted, where, texts)
 
 
-def _media_columns(schema: Any, features: dict[str, Any], options: SourceOptions, where: str) -> dict[str, str]:
+def _media_columns(
+    schema: Any, features: dict[str, Any], options: SourceOptions, where: str, paths: Callable[[], list[str]]
+) -> dict[str, str]:
     """Roles of the columns of a table of media: bytes, {bytes, path} structs, or paths."""
     import pyarrow as pa
 
@@ -143,8 +151,8 @@ def _media_columns(schema: Any, features: dict[str, Any], options: SourceOptions
         strings = {
             f.name.lower(): f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)
         }
-        paths = [strings[name] for name in ROLES["path"] if name in strings]
-        candidates = [n for n in declared if n in schema.names] + known + binary + paths
+        named = [strings[name] for name in ROLES["path"] if name in strings]
+        candidates = [n for n in declared if n in schema.names] + known + binary + named or paths()
         if not candidates:
             raise SourceError(
                 "a table must have a column of media bytes or of paths",

@@ -300,8 +300,8 @@ def _plan(place: Place, suffixes: frozenset[str], options: SourceOptions, ignore
     planners: dict[str, Callable[[], Iterator[Partition]]] = {
         "folder": lambda: _plan_folder(place, suffixes, options, ignored),
         "table": lambda: containers.plan_tables(place, suffixes, options, ignored),
-        "parquet": lambda: containers.plan_parquet(place, options),
-        "arrow": lambda: containers.plan_arrow(place, options),
+        "parquet": lambda: containers.plan_parquet(place, suffixes, options),
+        "arrow": lambda: containers.plan_arrow(place, suffixes, options),
         "tar": lambda: containers.plan_tars(place),
         "idx": lambda: containers.plan_idx(place),
     }
