@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from motherlode.errors import RecipeError
+from motherlode.networks import fence, frames
 from motherlode.networks.shapes import Float, Int
 from motherlode.randomness import derive
 
@@ -27,23 +28,83 @@ LEAKY_GAIN = math.sqrt(2 / (1 + LEAKY_SLOPE**2))
 """What keeps the variance of a signal through a layer and a leaky ReLU of that slope."""
 
 
-class _Convolution3d(nn.Conv3d):
-    """`nn.Conv3d` that computes what bf16 gets wrong on CPUs in fp32.
+class _Fenced:
+    """Before one of torch's convolutions: float32 where bf16 would be wrong (see `fence`)."""
+
+    in_channels: int
+    out_channels: int
+    transposed: bool
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
+        """Convolve."""
+        num_channels = self.out_channels if self.transposed else self.in_channels
+        if not fence.is_wrong(input, num_channels, self.kernel_size, self.stride):
+            return super().forward(input)  # type: ignore[misc,no-any-return]
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float())  # type: ignore[misc,no-any-return]
+
+
+class _Convolution1d(_Fenced, nn.Conv1d):
+    """`nn.Conv1d`, fenced."""
+
+
+class _Convolution2d(_Fenced, nn.Conv2d):
+    """`nn.Conv2d`, fenced."""
+
+
+class _Convolution3d(_Fenced, nn.Conv3d):
+    """`nn.Conv3d`, fenced, and by `frames` where it is slow.
 
     Of an input two deep and a kernel three deep, torch 2.13's bf16 gradient of the weights is memory that nobody wrote:
-    NaN, infinity or nothing one would notice. Measured over depths 1 to 8, kernels 1, 3 and 4: this case only.
+    NaN, infinity or nothing one would notice. Measured over depths 1 to 8, kernels 1, 3 and 4: this case only. So the
+    zeros before and after such an input are written out, and it is four deep.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name for it
         """Convolve."""
-        if input.shape[2] != 2 or input.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        if self.groups == 1 and set(self.dilation) == {1} and frames.is_thin(input, self.in_channels):
+            padding = cast("tuple[int, int, int]", self.padding)
+            return frames.convolve(input, self.weight, self.bias, stride=self.stride, padding=padding)
+        return super().forward(input)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
+        padding = cast("tuple[int, int, int]", self.padding)
+        if input.shape[2] == 2 and padding[0] and input.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            input = nn.functional.pad(input, (0, 0, 0, 0, padding[0], padding[0]))  # noqa: A001
+            padding = (0, *padding[1:])
+        made: Tensor = nn.functional.conv3d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+        return made
+
+
+class _Transposed1d(_Fenced, nn.ConvTranspose1d):  # type: ignore[misc]
+    """`nn.ConvTranspose1d`, fenced."""
+
+
+class _Transposed2d(_Fenced, nn.ConvTranspose2d):  # type: ignore[misc]
+    """`nn.ConvTranspose2d`, fenced."""
+
+
+class _Transposed3d(_Fenced, nn.ConvTranspose3d):
+    """`nn.ConvTranspose3d`, fenced, and by `frames` where it is slow."""
+
+    def forward(self, input: Tensor) -> Tensor:  # type: ignore[override]  # noqa: A002 - torch's name for it
+        """Convolve."""
+        if not frames.is_thin(input, self.out_channels):
             return super().forward(input)
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(input.float())
+        return frames.convolve_transposed(
+            input,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=cast("tuple[int, int, int]", self.padding),
+            output_padding=self.output_padding,
+        )
 
 
-_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: _Convolution3d}
-_TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_CONVOLUTIONS = {1: _Convolution1d, 2: _Convolution2d, 3: _Convolution3d}
+_TRANSPOSED = {1: _Transposed1d, 2: _Transposed2d, 3: _Transposed3d}
 _BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 

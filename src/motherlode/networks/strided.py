@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from motherlode.networks import frames
+
 _HALVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _DOUBLE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 _SMALL_GRID = 16
@@ -39,6 +41,8 @@ class Halve(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """Halve every side, or those whose stride is 2."""
+        if frames.is_thin(samples, self.weight.shape[1]):
+            return frames.convolve(samples, self.weight, self.bias, stride=self.stride, padding=(1, 1, 1))
         if not _written_here(samples):
             return _HALVE[samples.ndim - 2](samples, self.weight, self.bias, stride=self.stride, padding=1)
         return _with_bias(_halving, samples, self.weight, self.bias)
@@ -58,6 +62,8 @@ class Double(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """Double every side, or those whose stride is 2."""
+        if frames.is_thin(samples, self.weight.shape[1]):
+            return frames.convolve_transposed(samples, self.weight, self.bias, stride=self.stride, padding=(1, 1, 1))
         if not _written_here(samples):
             return _DOUBLE[samples.ndim - 2](samples, self.weight, self.bias, stride=self.stride, padding=1)
         return _with_bias(_doubling, samples, self.weight, self.bias)
