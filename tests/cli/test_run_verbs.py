@@ -193,6 +193,7 @@ def test_what_is_not_there_is_named(lode: Lode, here: Path, words: list[str], sa
         (["evaluate", "run", "--harness", "x.yaml"], ["causal language model"]),
         (["evaluate", "run/checkpoints"], ["run.json", "did you mean 'run'"]),
         (["evaluate", "."], ["open one of the runs in it: run"]),
+        (["evaluate", "set"], ["that is a dataset", "lode init set"]),
         (["generate", "run", "--prompt", "x"], ["only runs of texts or of fields"]),
         (["generate", "rnu"], ["did you mean 'run'"]),
         (["generate", "run", "--label", "Bug"], ["did you mean 'Bag'"]),
@@ -211,6 +212,8 @@ def test_what_a_run_cannot_do_is_refused_and_damages_nothing(
     shutil.copytree(labelled_run, here / "run")
     (here / "mine").mkdir()
     (here / "mine" / "photo.jpg").write_bytes(b"mine")
+    (here / "set").mkdir()
+    (here / "set" / "dataset.json").write_text("{}")
     before = everything(here)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Generated, "take", lambda *_: pytest.fail("samples were made first"))

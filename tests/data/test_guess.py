@@ -36,6 +36,8 @@ def test_two_modalities_are_a_question(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / f"{number}.png").write_bytes(picture(number))
         (tmp_path / f"page-{number}.txt").write_text("words")
+    with pytest.raises(RecipeError, match="4 image, 4 text"):
+        guess(tmp_path)
     (tmp_path / "more.txt").write_text("words")
     with pytest.raises(RecipeError, match="--modality") as caught:
         guess(tmp_path)

@@ -379,6 +379,23 @@ def test_bad_options(pets: Path, tmp_path: Path, options: dict[str, Any], said: 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("names", "content", "fix"),
+    [
+        (["a.txt", "b.txt"], b"few words", "loosen `clean.min_words` in a file for --options, or look at the source"),
+        (["a.txt"], b"One line of this page.\n" * 9, "loosen `clean.max_repeated_lines`"),
+        (["a.png", "b.png"], b"", "fix: look at the source"),
+    ],
+)
+def test_where_no_row_is_fit_the_threshold_is_named(tmp_path: Path, names: list[str], content: bytes, fix: str) -> None:
+    (tmp_path / "s").mkdir()
+    for name in names:
+        (tmp_path / "s" / name).write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        prepare(tmp_path / "s", out=tmp_path / "d")
+    assert fix in str(caught.value)
+
+
 def test_options_read_as_people_write_them() -> None:
     options = parse_options(Path("a"), out="d", augment="3x", near_duplicates=False, label_errors=True, outliers=True)
     assert isinstance(options, PrepareOptions)

@@ -60,6 +60,22 @@ def test_folders_name_labels(tmp_path: Path) -> None:
     assert {row.label for row in rows(tmp_path, labels="none")} == {None}
 
 
+def test_datasets_and_runs_in_a_source_are_no_samples(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "set/card/sheet.png", "runs/one/samples/step-1.png", "two/run/b.png")
+    for name in ("set/dataset.json", "set/croissant.json", "set/manifest.json", "two/run/run.json"):
+        (tmp_path / name).write_text("{}")
+    for name in ("runs/one/run.json", "runs/one/recipe.yaml"):
+        (tmp_path / name).write_text("{}")
+    planned = plan(tmp_path, IMAGE.suffixes)
+    assert [item[0] for p in planned.partitions for item in p.items] == ["a.png", "two/run/b.png"]
+    assert planned.ignored == {sources.MADE: 2, ".json": 1}
+
+
+def test_an_empty_name_is_not_this_folder() -> None:
+    with pytest.raises(SourceError, match="must be named"):
+        rows("")
+
+
 def test_captions_lie_beside_files_and_the_rest_is_counted(tmp_path: Path) -> None:
     images(tmp_path, "a.png", "b.png", "c.png")
     (tmp_path / "a.txt").write_text("a red hat\n")

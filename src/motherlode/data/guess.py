@@ -15,12 +15,12 @@ from motherlode import registry
 from motherlode.data import containers, documents, spans
 from motherlode.data.options import PrepareOptions
 from motherlode.data.roles import TEXT_ROLES, has_no_text, has_paths, held
-from motherlode.data.source import Entry, Place, SourceLike, resolve
+from motherlode.data.source import Entry, Place, SourceLike, refuse_prepared, resolve
 from motherlode.errors import RecipeError, SourceError
 from motherlode.modality import Modality
 
 MOST_FILES = 10_000
-_MEDIA_SHARE, _TEXT_SHARE = 0.5, 0.8
+_MEDIA_SHARE, _TEXT_SHARE = 0.51, 0.8
 """Shares of the files from which they decide: pictures often have texts beside them, documents seldom pictures."""
 
 
@@ -43,7 +43,7 @@ def guess(source: SourceLike, columns: Mapping[str, str] | None = None) -> tuple
         columns: what the user says of the columns of its tables, by role.
 
     Raises:
-        SourceError: the source is missing, or is tables whose columns tell nothing.
+        SourceError: the source is missing, is a dataset that `prepare` made, or is tables whose columns tell nothing.
         RecipeError: it holds samples of two modalities.
     """
     modalities: list[Modality] = [registry.find("modality", name) for name in registry.names("modality")]
@@ -51,6 +51,7 @@ def guess(source: SourceLike, columns: Mapping[str, str] | None = None) -> tuple
     shown: dict[str, str] = {}
     unclear = ""
     for place in resolve(source):
+        refuse_prepared(place)
         entries = list(islice(place.entries(), MOST_FILES))
         for entry in _without_sidecars(entries, modalities):
             name, why = _vote(place, entry, modalities, columns or {})

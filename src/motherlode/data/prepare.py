@@ -350,7 +350,8 @@ class Work:
         told = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
         detail = found["detail"] or self.modality.reasons.get(worst, "")
         if rows.step_names[rows.steps_N[example]] != READ:
-            fix = "loosen the thresholds under `clean` in a file for --options, or look at the source"
+            threshold = self._threshold(worst)
+            fix = f"loosen `{threshold}` in a file for --options, or " * bool(threshold) + "look at the source"
         elif "FileNotFoundError" in detail:
             fix = "check the source: paths in a table are relative to the table's folder"
         else:
@@ -360,6 +361,12 @@ class Work:
             f"{told}; such as {found['uri']!r}" + (f" ({detail})" if detail else ""),
             fix,
         )
+
+    def _threshold(self, reason: str) -> str:
+        """The option of cleaning behind a reason; "" where there is none. Options are named after it, or name it."""
+        fields = self.modality.Options.model_fields.items()
+        named = (f for f, told in fields if f.endswith(f"_{reason}") or f": {reason}" in (told.description or ""))
+        return next((f"clean.{name}" for name in named), "")
 
     def _steps(self) -> list[Step]:
         chosen = self.options

@@ -46,6 +46,7 @@ UNUSED_CAPTIONS = "captions without a file"
 LINKED_TWICE = "folders linked a second time"
 UNNAMED = "files that no table names"
 TEXTLESS = "tables without a column of text"
+MADE = "folders of datasets and runs"
 OVERVIEWS = "overviews of generated samples"
 """Counted among what was passed over."""
 _GENERATED = frozenset(("samples.jsonl", "provenance.json"))
@@ -53,6 +54,7 @@ _OVERVIEW = "grid"
 """`generate` leaves these beside its samples, and a picture of them all under this stem."""
 _SIDECARS = (".txt", ".json")
 _PREPARED = ("dataset.json", "croissant.json", "manifest.json")
+_RUN = ("run.json", "recipe.yaml")
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _SPLIT_FOLDERS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"})
 
@@ -265,7 +267,8 @@ def detect(place: Place, suffixes: frozenset[str]) -> Kind:
         if num_files >= 10_000:
             break
     if not num_files:
-        raise SourceError("a source must hold files", place.shown, "check the path; hidden files do not count")
+        fix = "check the path; hidden files, datasets and runs in it do not count"
+        raise SourceError("a source must hold files", place.shown, fix)
     if not counts:
         fix = advise(others, is_all=True) or f"name files that end in {', '.join(sorted(suffixes)[:12])}, …"
         raise SourceError(
@@ -423,7 +426,8 @@ def _walk_local(root: str, ignored: Counter[str] | None = None) -> Iterator[Entr
     """Files below a local folder: a folder's own files first, then its sub-folders; each real folder once.
 
     Links are followed, for data sets are often folders of links; a loop of links is walked once. A dangling link is
-    listed with size -1, to be dropped as unreadable rather than to vanish.
+    listed with size -1, to be dropped as unreadable rather than to vanish. Datasets and runs below the folder are
+    passed over: what training reads and makes is no raw sample.
     """
     seen: set[tuple[int, int]] = set()
     pending = [""]
@@ -440,6 +444,11 @@ def _walk_local(root: str, ignored: Counter[str] | None = None) -> Iterator[Entr
                 children = sorted((child for child in found if not _is_hidden(child.name)), key=lambda c: c.name)
         except OSError:
             yield Entry(folder or ".", -1, "unreadable folder")
+            continue
+        names = {child.name for child in children}
+        if folder and (names.issuperset(_PREPARED) or names.issuperset(_RUN)):
+            if ignored is not None:
+                ignored[MADE] += 1
             continue
         folders = []
         for child in children:
@@ -490,6 +499,8 @@ def _split_name(text: str) -> tuple[str, str]:
 
 
 def _place(name: str, path: str) -> Place:
+    if not path:
+        raise SourceError("a source must be named", path, "pass a folder, a file, a glob or a URL; `.` is this folder")
     if "://" in path and not path.startswith("file://"):
         return _remote_place(name, path)
     path = path.removeprefix("file://")

@@ -171,8 +171,12 @@ class Run:
 
 def _why_no_run(path: Path) -> str:
     """What a person most likely meant by a path that is no run."""
+    from motherlode.data.dataset import FACTS as DATASET
+
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return f"that is a file; this makes a run of a recipe: lode train {shlex.quote(str(path))}"
+    if (path / DATASET).is_file():
+        return f"that is a dataset; a run is trained on it: {shlex.join(['lode', 'init', str(path)])}"
     above = next((str(folder) for folder in path.parents if (folder / FACTS).is_file()), "")
     if above:
         return f"did you mean {above!r}?"
