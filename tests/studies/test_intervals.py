@@ -73,14 +73,27 @@ def test_horizon_counts_decades_outside_the_pilots_on_every_axis() -> None:
 
 def test_origins_fit_the_small_and_hold_back_the_large() -> None:
     runs = read_runs(pilots("effective_data", 0))
-    origins = intervals.rolling_origin([FORMS["chinchilla"], FORMS["effective_data"]], runs)
+    forms = [FORMS["chinchilla"], FORMS["effective_data"]]
+    origins = intervals.rolling_origin(forms, runs)
     assert origins
     for origin in origins:
         assert origin.num_fitted + origin.actual.size == len(runs)
         assert (origin.horizon > 0).all()
-    weights = intervals.weigh([FORMS["chinchilla"], FORMS["effective_data"]], origins)
+    weights = intervals.weigh(forms, origins, {})
     assert sum(weights.values()) == pytest.approx(1.0)
     assert weights["effective_data"] > 0.9
+
+
+def test_a_form_no_origin_can_bear_keeps_the_weight_it_has_between_the_pilots() -> None:
+    """Where only the whole table is long enough for a form, its cross-validated weight is all that is known of it."""
+    runs = read_runs(pilots("effective_data", 0))
+    forms = [FORMS["effective_data"], FORMS["chinchilla"], FORMS["bounded"]]
+    origins = intervals.rolling_origin(forms[:2], runs)
+    weights = intervals.weigh(forms, origins, {"bounded": 0.25, "effective_data": 0.75})
+    assert weights["bounded"] == 0.25
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert weights["effective_data"] > 0.6
+    assert intervals.weigh(forms, [], {"bounded": 1.0}) == {"bounded": 1.0}
 
 
 def test_blind_pilots_get_the_default_rate() -> None:

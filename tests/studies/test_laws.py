@@ -26,6 +26,9 @@ NATURAL = {
     },
     "effective_both": {"E": 1.7, "A": 400.0, "B": 1200.0, "alpha": 0.34, "beta": 0.33, "R_D": 12.0, "R_N": 5.0},
 }  # fmt: skip
+NATURAL["overfit_paced"] = {
+    **NATURAL["broken"], "pace": 0.4, "break_at": 1e11, "P": 0.05, "P_repeats": 0.6, "P_size": 0.7, "P_scarcity": 0.4,
+}  # fmt: skip
 NATURAL["saturating"] = {**NATURAL["bounded"], "c": 0.0}
 
 
@@ -49,10 +52,13 @@ def by_hand(name: str, N: float, D: float, U: float) -> float:
         size = worn(enough, N / enough - 1, p["R_N"])
     if name == "overfit_penalty":
         penalty = p["P"] * R ** p["P_repeats"] * (N / U) ** p["P_crowding"]
+    if name == "overfit_paced":
+        data = D * N ** p["pace"]
+        penalty = p["P"] * R ** p["P_repeats"] * N ** p["P_size"] * U ** -p["P_scarcity"]
     tail = p["B"] * data ** -p["beta"]
-    if name == "broken":
+    if name in {"broken", "overfit_paced"}:
         f = p["sharpness"]
-        tail *= (1 + (D / p["break_at"]) ** (1 / f)) ** (-(p["beta_after"] - p["beta"]) * f)
+        tail *= (1 + (data / p["break_at"]) ** (1 / f)) ** (-(p["beta_after"] - p["beta"]) * f)
     return float(p["E"] + p["A"] * size ** -p["alpha"] + tail + penalty)
 
 

@@ -9,7 +9,7 @@ spread between forms, rate × decades.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 
@@ -25,7 +25,6 @@ DEFAULT_RATE = 0.10  # of the loss, a decade, where the pilots cannot tell
 _SHORTEST = 0.25
 _SHARPNESS = 4.0
 _RATE_QUANTILE = 0.8
-_NUM_STARTS = 4
 _NUM_FOLDS = 4
 _NEIGHBOURS = 5
 _GOOD = 0.02
@@ -97,18 +96,22 @@ def rolling_origin(forms: Sequence[Form], runs: Runs) -> list[Origin]:
         for form in able:
             if form.sees_unique and runs.epochs.max() > 1.05 and small.epochs.max() < 1.05:
                 continue
-            predicted[form.name] = solve(pose(form, small), num_starts=_NUM_STARTS).predict(large.table, large.group)
+            predicted[form.name] = solve(pose(form, small), quick=True).predict(large.table, large.group)
         if predicted:
             origins.append(Origin(decades, len(small), ahead, large.loss, predicted))
     return origins
 
 
-def weigh(forms: Sequence[Form], origins: Sequence[Origin]) -> dict[str, float]:
-    """Weight of each form: (median error, near origins counting more)^−4, over the origins all of them reached."""
+def weigh(forms: Sequence[Form], origins: Sequence[Origin], between: Mapping[str, float]) -> dict[str, float]:
+    """Weight of each form beyond the pilots: (median error, near origins counting more)^−4, over common origins.
+
+    A form with too many parameters for any origin keeps the weight it has `between` the pilots; so do all of
+    them where there is no origin.
+    """
     reached = {form.name: [o for o in origins if form.name in o.predicted] for form in forms}
     reached = {name: found for name, found in reached.items() if found}
     if not reached:
-        return {form.name: 1.0 / len(forms) for form in forms}
+        return dict(between)
     common = [o for o in origins if all(name in o.predicted for name in reached)] or list(origins[:1])
     scores = {}
     for name in reached:
@@ -120,15 +123,17 @@ def weigh(forms: Sequence[Form], origins: Sequence[Origin]) -> dict[str, float]:
     best = min(scores.values())
     raw = {name: (best / score) ** _SHARPNESS for name, score in scores.items()}
     kept = {name: value for name, value in raw.items() if value > 0.02}
-    total = sum(kept.values())
-    return {name: value / total for name, value in kept.items()}
+    unproven = {name: weight for name, weight in between.items() if name not in reached}
+    share = (1.0 - sum(unproven.values())) / sum(kept.values())
+    return {**{name: value * share for name, value in kept.items()}, **unproven}
 
 
 def weigh_near(solutions: dict[str, Solution], seed: int) -> dict[str, float]:
     """Weight of each form between the pilots: cross-validated log score, averaged over a Bayesian bootstrap of cells.
 
     This is pseudo-BMA+ (Yao et al. 2018, Bayesian Analysis 13(3), section 3.4) with Laplace errors; four folds
-    interleaved in compute, each warm-started from the whole fit.
+    interleaved in compute, each warm-started from the whole fit. A warm start remembers something of the cells left
+    out, the more the more parameters there are: half a unit of log score is taken off for each.
     """
     names = list(solutions)
     scores = []
@@ -144,6 +149,7 @@ def weigh_near(solutions: dict[str, Solution], seed: int) -> dict[str, float]:
     log_score = np.asarray(scores)
     shares = numpy_generator(seed, "weights between pilots").dirichlet(np.ones(log_score.shape[1]), 200)
     total = log_score.shape[1] * shares @ log_score.T
+    total -= 0.5 * np.asarray([solutions[name].problem.free.size for name in names])
     odds = np.exp(total - total.max(axis=1, keepdims=True))
     weights = (odds / odds.sum(axis=1, keepdims=True)).mean(axis=0)
     kept = {name: float(weight) for name, weight in zip(names, weights) if weight > 0.02}

@@ -15,7 +15,8 @@ from math import exp, inf, log, log1p
 import numpy as np
 from numba import njit
 
-CHINCHILLA, EFFECTIVE, PENALTY, BOUNDED, BROKEN, EFFECTIVE_BOTH = range(6)
+CHINCHILLA, EFFECTIVE, PENALTY, BOUNDED, BROKEN, EFFECTIVE_BOTH, PACED = range(7)
+PENALISED = (PENALTY, PACED)  # forms in which a run can be trained too long
 
 # Our own door to numba: floor 1's brings pydantic, a third of a second at each start of `lode plan`.
 compiled = njit(cache=True, nogil=True, error_model="numpy")
@@ -51,17 +52,18 @@ def _effective(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-unt
 
 
 @compiled
-def _penalty(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyped-def]
-    loss = _power_terms(theta, log_n - centre[0], log_d - centre[1], grad)
-    grad[5] = grad[6] = grad[7] = 0.0
+def _penalty(theta, first, scarcity, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyped-def]
+    """P·R^δ·N^κ·U^−λ, its parameters from slot `first` on; λ stands in slot `scarcity`: κ's where the two are one."""
+    grad[first] = grad[first + 1] = grad[first + 2] = grad[scarcity] = 0.0
     passes = log_d - log_u
-    if passes > 1e-9:
-        log_r = log(exp(passes) - 1.0) - centre[3]
-        crowding = (log_n - centre[0]) - (log_u - centre[2])
-        term = exp(min(theta[5] + theta[6] * log_r + theta[7] * crowding, 50.0))
-        grad[5], grad[6], grad[7] = term, term * log_r, term * crowding
-        loss += term
-    return loss
+    if passes <= 1e-9:
+        return 0.0
+    log_r = log(exp(passes) - 1.0) - centre[3]
+    n, u = log_n - centre[0], log_u - centre[2]
+    term = exp(min(theta[first] + theta[first + 1] * log_r + theta[first + 2] * n - theta[scarcity] * u, 50.0))
+    grad[first], grad[first + 1], grad[first + 2] = term, term * log_r, term * n
+    grad[scarcity] -= term * u
+    return term
 
 
 @compiled
@@ -81,8 +83,8 @@ def _bounded(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyp
 
 
 @compiled
-def _broken(theta, log_n, log_d, centre, grad):  # type: ignore[no-untyped-def]
-    n, d = log_n - centre[0], log_d - centre[1]
+def _broken(theta, n, d, grad):  # type: ignore[no-untyped-def]
+    """One break on the axis d: of the samples, or of whatever else learning is counted in."""
     width = exp(theta[7])
     x = (d - theta[6]) / width
     soft = x + log1p(exp(-x)) if x > 0 else log1p(exp(x))
@@ -97,6 +99,14 @@ def _broken(theta, log_n, log_d, centre, grad):  # type: ignore[no-untyped-def]
     grad[6] = turn * step * data
     grad[7] = -turn * (width * soft - (d - theta[6]) * step) * data
     return irreducible + size + data
+
+
+@compiled
+def _paced(theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-untyped-def]
+    n, d = log_n - centre[0], log_d - centre[1]
+    loss = _broken(theta, n, d + theta[8] * n, grad)
+    grad[8] = -n * (theta[4] * grad[2] + grad[6])
+    return loss + _penalty(theta, 9, 12, log_n, log_d, log_u, centre, grad)
 
 
 @compiled
@@ -129,11 +139,14 @@ def _form(kind, theta, log_n, log_d, log_u, centre, grad):  # type: ignore[no-un
     if kind == EFFECTIVE:
         return _effective(theta, log_n, log_d, log_u, centre, grad)
     if kind == PENALTY:
-        return _penalty(theta, log_n, log_d, log_u, centre, grad)
+        loss = _power_terms(theta, log_n - centre[0], log_d - centre[1], grad)
+        return loss + _penalty(theta, 5, 7, log_n, log_d, log_u, centre, grad)
     if kind == BOUNDED:
         return _bounded(theta, log_n, log_d, log_u, centre, grad)
     if kind == BROKEN:
-        return _broken(theta, log_n, log_d, centre, grad)
+        return _broken(theta, log_n - centre[0], log_d - centre[1], grad)
+    if kind == PACED:
+        return _paced(theta, log_n, log_d, log_u, centre, grad)
     return _effective_both(theta, log_n, log_d, log_u, centre, grad)
 
 
@@ -298,14 +311,19 @@ def _features(kind, shape, log_n, log_d, log_u, centre, loss, out):  # type: ign
     out[0], out[1] = 1.0, exp(-shape[0] * n)
     if kind == EFFECTIVE:
         d = _log_effective(log_d, log_u, exp(shape[2]))[0] - centre[1]
+    if kind == PACED:
+        d += shape[4] * n
     out[2] = exp(-shape[1] * d)
-    if kind == BROKEN:
+    if kind in (BROKEN, PACED):
         x = (d - shape[3]) / 0.5
         soft = x + log1p(exp(-x)) if x > 0 else log1p(exp(x))
         out[2] = exp(-shape[1] * d - (shape[2] - shape[1]) * 0.5 * soft)
-    if kind == PENALTY and log_d - log_u > 1e-9:
-        log_r = log(exp(log_d - log_u) - 1.0) - centre[3]
-        out[3] = exp(shape[2] * log_r + shape[3] * (n - (log_u - centre[2])))
+    if kind in PENALISED and log_d - log_u > 1e-9:
+        log_r, u = log(exp(log_d - log_u) - 1.0) - centre[3], log_u - centre[2]
+        if kind == PENALTY:
+            out[3] = exp(shape[2] * log_r + shape[3] * (n - u))
+        else:
+            out[3] = exp(shape[5] * log_r + shape[6] * n - shape[7] * u)
     return loss, 1.0 / loss
 
 
@@ -353,7 +371,7 @@ def project(kind, shapes_GS, table, centre, y, weights, delta, allowed):  # type
     Returns (objective (G,), coefficients (G, K)). All treatments count alike here; `minimise` tells them apart.
     """
     num_starts, num_rows = shapes_GS.shape[0], y.size
-    width = 4 if kind == PENALTY else 3
+    width = 4 if kind in PENALISED else 3
     coefficients = np.zeros((num_starts, width))
     objective = np.full(num_starts, inf)
     features = np.empty((num_rows, width))

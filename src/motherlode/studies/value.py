@@ -13,7 +13,7 @@ from math import exp, log
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from motherlode.studies.kernels import PENALTY, compiled, row
+from motherlode.studies.kernels import PENALISED, compiled, row
 from motherlode.studies.law import Law, Member
 from motherlode.studies.laws import Floats, find_form
 
@@ -26,7 +26,7 @@ _SIZE_ROOM = (4.0, 30.0)  # how far below the smallest and above the largest pil
 def _stopped(kind, base, theta, log_n, log_d, log_u, group, centre, grad):  # type: ignore[no-untyped-def]
     """Least loss over stopping points D ≤ e^log_d at one size: (loss, log D)."""
     loss = row(kind, base, theta, log_n, log_d, min(log_u, log_d), group, centre, grad)
-    if kind != PENALTY or log_d <= log_u:
+    if kind not in PENALISED or log_d <= log_u:
         return loss, log_d
     earlier = row(kind, base, theta, log_n, log_d - 1e-3, min(log_u, log_d - 1e-3), group, centre, grad)
     if earlier >= loss:
