@@ -134,6 +134,12 @@ def test_a_file_that_is_no_recipe_says_so(tmp_path: Path, content: str) -> None:
         Recipe.load(write(tmp_path, content))
 
 
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("data: {path: a}\nmodel:\n  family: gan\n  width: 8\n  width: 16\n")
+    with pytest.raises(RecipeError, match=r"`width` stands twice(.|\n)*line 5"):
+        Recipe.load(tmp_path / "r.yaml")
+
+
 def test_a_missing_file_and_a_folder_say_so(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="lode init"):
         Recipe.load(tmp_path / "none.yaml")

@@ -406,20 +406,46 @@ def _filled(given: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any
     return filled
 
 
-def load(model: type[Model], path: str | Path, changes: Sequence[str] = ()) -> Model:
-    """Read any typed YAML file: see `Recipe.load`."""
+class _OnceEach(yaml.SafeLoader):
+    """YAML in which no key stands twice in one place: of two the last would win, and nobody would know."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                told = f"the key `{key.value}` stands twice"
+                raise yaml.constructor.ConstructorError(problem=told, problem_mark=key.start_mark)
+            seen.update({key.value} if isinstance(key, yaml.ScalarNode) else ())
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: str | Path, hint: str = "") -> Any:
+    """What a YAML file holds.
+
+    Args:
+        hint: the fix where the file is not there.
+
+    Raises:
+        RecipeError: it is not there, no YAML, or has a key twice.
+    """
     path = Path(path)
     if path.is_dir():
         inside = sorted(str(file) for file in path.glob("*.yaml"))
-        fix = f"did you mean {inside[0]}?" if inside else "`lode init` writes a starter recipe"
-        raise RecipeError("this must be a file, not a folder", str(path), fix)
+        raise RecipeError(
+            "this must be a file, not a folder", str(path), f"did you mean {inside[0]}?" if inside else hint
+        )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceEach)  # noqa: S506 (a safe loader)
     except FileNotFoundError as error:
-        fix = storage.near_path(path, "`lode init` writes a starter recipe")
-        raise RecipeError("the file must exist", str(path), fix) from error
+        raise RecipeError("the file must exist", str(path), storage.near_path(path, hint)) from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise RecipeError("the file must be readable YAML", str(path), storage.why_unreadable(error, path)) from error
+
+
+def load(model: type[Model], path: str | Path, changes: Sequence[str] = ()) -> Model:
+    """Read any typed YAML file: see `Recipe.load`."""
+    path = Path(path)
+    content = read_yaml(path, "`lode init` writes a starter recipe")
     if not isinstance(content, dict):
         raise RecipeError("the file must hold `key: value` pairs", str(path), "`lode init` writes a starter recipe")
     model.refuse(content, path)

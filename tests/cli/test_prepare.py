@@ -75,7 +75,7 @@ def test_flags_win_over_the_file_of_options(lode: Lode, here: Path) -> None:
         (["empty"], ["must hold files"]),
         ([str(FIXTURE), "--heldout", "2"], ["heldout", "less than"]),
         ([str(FIXTURE), "--modality", "imgae"], ["did you mean 'image'"]),
-        ([str(FIXTURE), "--options", "none.yaml"], ["readable YAML", "none.yaml"]),
+        ([str(FIXTURE), "--options", "none.yaml"], ["must exist", "none.yaml"]),
         ([str(FIXTURE), "--options", "list.yaml"], ["key: value"]),
         ([str(FIXTURE), "--options", "wrong.yaml"], ["`heldoud`", "did you mean `heldout`"]),
         ([str(FIXTURE), "--options", "deep.yaml"], ["`clean.min_sid`", "did you mean `min_side`"]),

@@ -108,15 +108,16 @@ def test_a_folder_linked_a_second_time_and_files_beside_shards_are_counted(tmp_p
 
 
 def test_the_overview_of_generated_samples_is_no_sample(tmp_path: Path) -> None:
-    images(tmp_path, "made/0000.png", "made/grid.png", "own/grid.png")
+    images(tmp_path, "made/0000.png", "made/1.image.png", "made/grid.png", "made/image.png", "own/grid.png")
     for name in ("samples.jsonl", "provenance.json"):
         (tmp_path / "made" / name).write_text("{}")
     planned = plan(tmp_path, IMAGE.suffixes)
     assert [item[0] for partition in planned.partitions for item in partition.items] == [
         "made/0000.png",
+        "made/1.image.png",
         "own/grid.png",
     ]
-    assert planned.ignored == {sources.OVERVIEWS: 1, ".json": 1, ".jsonl": 1}
+    assert planned.ignored == {sources.OVERVIEWS: 2, ".json": 1, ".jsonl": 1}
 
 
 def test_files_of_no_known_kind_are_named_with_what_to_do(tmp_path: Path) -> None:

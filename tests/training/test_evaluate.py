@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import motherlode as ml
 from motherlode.data.dataset import Dataset
 from motherlode.data.loader import Loader
 from motherlode.data.prepare import prepare
@@ -155,6 +156,12 @@ def test_files_find_their_shape(tmp_path: Path) -> None:
     pool = Files(write(images, tmp_path / "images"), MODALITY)
     assert pool.take(np.arange(3)).shape[1:] == pool.spec.shape
     assert sorted(pool.take(np.arange(3)).max((1, 2, 3)).tolist()) == [60, 120, 240]
+
+
+def test_the_overview_of_generated_samples_is_not_measured(run: Run, tmp_path: Path) -> None:
+    ml.generate(run, num=5, out=tmp_path / "made")
+    assert (tmp_path / "made" / "grid.png").is_file()
+    assert len(Files(tmp_path / "made", MODALITY)) == 5
 
 
 def test_what_cannot_be_measured_is_refused(run: Run, dataset: Dataset, tmp_path: Path) -> None:

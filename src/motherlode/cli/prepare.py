@@ -146,18 +146,10 @@ def _note(counts: Mapping[str, int], rate: float) -> str:
 
 
 def _read(path: Path | None) -> dict[str, Any]:
-    import yaml
-
     from motherlode.errors import RecipeError
-    from motherlode.storage import why_unreadable
+    from motherlode.recipe import read_yaml
 
-    if path is None:
-        return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        fix = why_unreadable(error, path)
-        raise RecipeError("the options must be a readable YAML file", str(path), fix) from error
+    content = read_yaml(path, "write the options there: docs/data.md lists them") or {} if path else {}
     if not isinstance(content, dict):
         raise RecipeError("the options must be `key: value` pairs", str(path), "see docs/data.md")
     return content

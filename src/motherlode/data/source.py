@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -50,8 +50,7 @@ MADE = "folders of datasets and runs"
 OVERVIEWS = "overviews of generated samples"
 """Counted among what was passed over."""
 _GENERATED = frozenset(("samples.jsonl", "provenance.json"))
-_OVERVIEW = "grid"
-"""`generate` leaves these beside its samples, and a picture of them all under this stem."""
+"""`generate` leaves these beside its samples, which are called by their numbers, and pictures of them all."""
 _SIDECARS = (".txt", ".json")
 _PREPARED = ("dataset.json", "croissant.json", "manifest.json")
 _RUN = ("run.json", "recipe.yaml")
@@ -382,6 +381,11 @@ def folder_labels(labels: Labels) -> Callable[[str], str | None]:
     return label
 
 
+def is_overview(name: str, beside: Collection[str]) -> bool:
+    """Whether a file shows samples that `generate` wrote beside it, and is none of them."""
+    return not name.partition(".")[0].isdigit() and {*beside} >= _GENERATED
+
+
 def _marked_sidecars(
     entries: Iterable[Entry], suffixes: frozenset[str], ignored: Counter[str]
 ) -> Iterator[tuple[Entry, str]]:
@@ -391,11 +395,11 @@ def _marked_sidecars(
     """
     for group in _by_folder(entries):
         names = {entry.path for entry in group if entry.suffix in _SIDECARS}
-        is_generated = {entry.path.rsplit("/", 1)[-1] for entry in group} >= _GENERATED
+        beside = {entry.path.rsplit("/", 1)[-1] for entry in group}
         stems: set[str] = set()
         for entry in group:
             name = entry.path.rsplit("/", 1)[-1]
-            if entry.suffix in suffixes and is_generated and name == _OVERVIEW + entry.suffix:
+            if entry.suffix in suffixes and is_overview(name, beside):
                 ignored[OVERVIEWS] += 1
             elif entry.suffix in suffixes or (not entry.suffix and not name.startswith(".")):
                 stem = entry.path[: -len(entry.suffix)] if entry.suffix else entry.path

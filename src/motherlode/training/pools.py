@@ -5,7 +5,8 @@ Shape legend: N samples, C channels, H height, W width.
 
 from __future__ import annotations
 
-from functools import lru_cache
+import os
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from motherlode import registry, storage
+from motherlode.data.source import is_overview
 from motherlode.errors import MeasureError, SourceError
 from motherlode.families import Family
 from motherlode.modality import Modality, SampleSpec
@@ -157,7 +159,12 @@ class Files:
 
     def __init__(self, folder: str | Path, modality: Modality, spec: SampleSpec | None = None) -> None:
         folder = Path(folder)
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in modality.suffixes)
+        beside = cache(os.listdir)
+        paths = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in modality.suffixes and not is_overview(path.name, beside(path.parent))
+        )
         if not paths:
             endings = ", ".join(sorted(modality.suffixes))
             raise SourceError(
