@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -202,3 +204,23 @@ def test_where_what_can_be_made_again_is_kept(monkeypatch: pytest.MonkeyPatch, t
     assert storage.cache_folder() == tmp_path / "motherlode"
     monkeypatch.setenv("MOTHERLODE_CACHE", str(tmp_path / "own"))
     assert storage.cache_folder() == tmp_path / "own"
+
+
+def test_arrays_are_made_once_and_again_where_the_file_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTHERLODE_CACHE", str(tmp_path))
+    made = []
+
+    def make() -> dict[str, Any]:
+        made.append(None)
+        return {"a": np.arange(5), "b": np.ones((2, 3), np.float32)}
+
+    for damage in (b"", None, b"PK", None):
+        if damage is not None:
+            (tmp_path / "table.npz").write_bytes(damage)
+        found = storage.cached_arrays("table", make)
+        assert {name: array.tolist() for name, array in found.items()} == {"a": [0, 1, 2, 3, 4], "b": [[1.0] * 3] * 2}
+    assert len(made) == 2
+    monkeypatch.setenv("MOTHERLODE_CACHE", "/proc/no/such/folder")
+    assert storage.cached_arrays("table", make)["a"].tolist() == [0, 1, 2, 3, 4]

@@ -11,15 +11,19 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import xxhash
 
 from motherlode.errors import CorruptError, LockedError, StorageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 20
@@ -65,6 +69,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise explain(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def cached_arrays(name: str, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Arrays that are always the same, from the cache folder; made where they are not there or damaged.
+
+    Where nothing can be written, nothing is kept.
+
+    Args:
+        name: must change with whatever `make` depends on.
+        make: what takes so long.
+    """
+    import numpy as np
+
+    path = cache_folder() / f"{name}.npz"
+    with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
+        return {key: kept[key] for key in kept.files}
+    made = make()
+    with suppress(StorageError, OSError), atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **made)
+    return made
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 from text_samples import CHINESE, DECLARATION, ENGLISH, POEMS
 
 from motherlode.errors import RecipeError
-from motherlode.modality.text import MODALITY, language, measure, normal, quality, toxicity
+from motherlode.modality.text import MODALITY, language, measure, normal, quality, shingles, toxicity
+from motherlode.modality.text import words as word_walk
 from motherlode.modality.text.options import Clean
 from motherlode.recipe import parse
 
@@ -80,7 +81,7 @@ TEXTS = st.lists(
 
 def counts(text: str) -> np.ndarray:
     text = normal.normalise(text, repair=False)
-    return quality.measures(*normal.join([text.encode()]), np.array(["en"]))[0]
+    return quality.measures(*normal.join([text.encode()]), np.array(["en"]))[0][0]
 
 
 def repeated(units: list[str]) -> int:
@@ -102,11 +103,11 @@ def test_counts_are_those_of_plain_python(text: str) -> None:
     visible = [sign for sign in text if not sign.isspace()]
     lines = [line for line in text.split("\n") if line.strip()]
     assert found_M[measure.WORDS] == len(words)
-    assert found_M[measure.CHARACTERS] == len(text)
-    assert found_M[measure.VISIBLE] == len(visible)
-    assert found_M[measure.DIGITS] == sum(sign.isdigit() for sign in visible)
-    assert found_M[measure.SYMBOLS] == sum(not (sign.isalnum() or sign == "_") for sign in visible)
-    assert found_M[measure.UNSPACED_WORDS] == sum(word in "明月光" for word in words)
+    assert found_M[word_walk.CHARACTERS] == len(text)
+    assert found_M[word_walk.VISIBLE] == len(visible)
+    assert found_M[word_walk.DIGITS] == sum(sign.isdigit() for sign in visible)
+    assert found_M[word_walk.SYMBOLS] == sum(not (sign.isalnum() or sign == "_") for sign in visible)
+    assert found_M[word_walk.UNSPACED_WORDS] == sum(word in "明月光" for word in words)
     assert found_M[measure.STOP_WORDS] == words.count("the")
     assert found_M[measure.LINES] == len(lines)
     assert found_M[measure.ELLIPSES] == sum(bool(re.search(r"(\.\.\.|…)$", line)) for line in lines)
@@ -126,6 +127,25 @@ def test_the_top_phrase_is_exact_where_it_could_be_too_much() -> None:
         top = max(2 * max(pairs.values()), 4 * max(fours.values()))
         found = int(counts(" ".join(words))[measure.IN_TOP_PHRASE])
         assert found == top or top <= found <= len(words) / 8
+
+
+def test_stop_words_are_counted_until_there_are_enough() -> None:
+    buffer, offsets_N = normal.join([b"the mount " * 500])
+    found = [
+        int(quality.measures(buffer, offsets_N, np.array(["en"]), enough)[0][0, measure.STOP_WORDS])
+        for enough in (0.1, 1.0)
+    ]
+    assert found == [102, 500]
+
+
+def test_bands_are_those_of_the_texts_alone() -> None:
+    """What the walk for the counts finds on the way is what the search for look-alikes finds by itself."""
+    texts = [ENGLISH.encode(), b"", POEMS.encode(), b"one_two three", DECLARATION["ru"].encode()]
+    buffer, offsets_N = normal.join(texts)
+    _, tokens, starts_N1 = quality.measures(buffer, offsets_N, np.array(["en", "", "zh", "en", "ru"]))
+    is_wanted_N = np.array([True, True, False, True, True])
+    expected_NK = shingles.band_hashes(buffer, offsets_N) * is_wanted_N[:, None]
+    np.testing.assert_array_equal(shingles.bands(tokens, starts_N1, is_wanted_N), expected_NK)
 
 
 def test_words_of_underscores_are_words() -> None:

@@ -100,6 +100,15 @@ def test_any_text_has_the_tokens_of_the_definition(texts: list[str]) -> None:
     assert np.diff(starts).tolist() == [len(tokens_of(text)) for text in texts]
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.text(st.sampled_from("abcXYZ019__ .,é中\n"), max_size=400))
+def test_an_underscore_parts_tokens_wherever_it_stands(text: str) -> None:
+    """Within a block of 64 bytes, at its edges, and in a run that began before it."""
+    hashes, _ = shingles.gram_hashes(*joined([text]), 1)
+    apart, _ = shingles.gram_hashes(*joined([text.replace("_", " ")]), 1)
+    assert hashes.tolist() == apart.tolist()
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=80))
 def test_bytes_that_are_no_text_do_no_harm(data: bytes) -> None:

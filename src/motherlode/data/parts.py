@@ -126,10 +126,30 @@ def examined(task: PartTask, modality: Modality, reasons: Counter[str], notes: C
 
 def read_part(path: Path) -> Any:
     """A part as an Arrow reader over mapped memory: columns cost nothing until they are touched."""
+    return _open_part(path)[0]
+
+
+def where_media_lie(path: Path) -> list[tuple[int, NDArray[np.int32]]]:
+    """For each record batch of a part the byte of the file at which its media begin, and their bounds from there on."""
+    reader, first_address = _open_part(path)
+    found = []
+    for number in range(reader.num_record_batches):
+        media = reader.get_batch(number).column("media")
+        _, bounds, data = media.buffers()
+        bounds_R1 = np.frombuffer(bounds, np.int32)[media.offset : media.offset + len(media) + 1].copy()
+        found.append((data.address - first_address if data else 0, bounds_R1))
+    return found
+
+
+def _open_part(path: Path) -> tuple[Any, int]:
+    """An Arrow reader over mapped memory, and the address at which that begins."""
     import pyarrow as pa
 
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path)))
+        mapped = pa.memory_map(str(path))
+        first_address = int(mapped.read_buffer().address)
+        mapped.seek(0)
+        return pa.ipc.open_file(mapped), first_address
     except (pa.ArrowException, OSError) as error:
         raise CorruptError("a part must be a whole Arrow file", str(path), "delete it and run again") from error
 

@@ -35,6 +35,23 @@ def inner(function: Function) -> Function:
     return cast("Function", njit(**options)(function))
 
 
+def inlined(function: Function) -> Function:
+    """Like `inner`, and its code becomes part of the loop that calls it, whatever the compiler thinks of its size.
+
+    For what is done at each word: a call, with what has to be put on the stack and fetched from there, took longer than
+    hashing the word.
+    """
+    options: dict[str, Any] = {
+        "cache": True,
+        "nogil": True,
+        "boundscheck": False,
+        "error_model": "numpy",
+        "_nrt": False,
+        "forceinline": True,
+    }
+    return cast("Function", njit(**options)(function))
+
+
 def fast(function: Function) -> Function:
     """Like `compiled`, and sums of floats may be reordered for speed: results differ by rounding between machines."""
     return cast(

@@ -64,25 +64,26 @@ def examine(media: Sequence[bytes], options: Clean) -> Examination:
     buffer, offsets_N, num_personal_N = _mask(batch, buffer, offsets_N)
     languages_N, scores_N = language.identify(buffer, offsets_N)
     languages_N = np.where(scores_N < options.min_language_score, language.UNDETERMINED, languages_N)
-    found_NM = quality.measures(buffer, offsets_N, languages_N)
+    found_NM, tokens, starts_N1 = quality.measures(buffer, offsets_N, languages_N, options.min_stop_words)
     columns: dict[str, NDArray[Any]] = {"language": languages_N.astype(np.str_), "language_score": scores_N}
     columns |= quality.columns(found_NM) | {"personal": num_personal_N}
     if options.languages:
         _judge(batch, ~np.isin(languages_N, options.languages), "other_language")
     for reason, applies_N in quality.rules(found_NM, languages_N, options):
         _judge(batch, applies_N, reason)
-    texts = [buffer[offsets_N[i] : offsets_N[i + 1]] for i in range(len(media))]
     if options.toxicity != "off":
-        kept = [text.tobytes() if fit else b"" for text, fit in zip(texts, batch.fit_N.tolist(), strict=True)]
+        kept = [
+            buffer[offsets_N[i] : offsets_N[i + 1]].tobytes() if fit else b""
+            for i, fit in enumerate(batch.fit_N.tolist())
+        ]
         columns["toxicity"] = toxicity.scores(kept, languages_N.tolist())
         if options.toxicity != "score":
             _judge(batch, columns["toxicity"] > options.toxicity, "toxic")
-    fit_N = batch.fit_N
     return Examination(
         media=_media(batch, buffer, offsets_N),
         reasons=batch.reasons,
         columns=columns,
-        fingerprints_NK=_fingerprints(texts, fit_N),
+        fingerprints_NK=shingles.bands(tokens, starts_N1, batch.fit_N),
         thumbs_NT=np.zeros((len(media), 0), np.uint8),
         notes={name: count for name, count in batch.notes.items() if count},
     )
@@ -205,14 +206,3 @@ def _media(batch: _Batch, buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64
         text = buffer[ends[i] : ends[i + 1]].tobytes()
         media.append(received if text == received else text)
     return media
-
-
-def _fingerprints(texts: Sequence[NDArray[np.uint8]], fit_N: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Band hashes of the documents that are kept; zeros for the others."""
-    kept = [text for text, fit in zip(texts, fit_N.tolist(), strict=True) if fit]
-    offsets = np.zeros(len(kept) + 1, np.int64)
-    np.cumsum([len(text) for text in kept], out=offsets[1:])
-    bands = shingles.band_hashes(np.concatenate(kept) if kept else np.zeros(0, np.uint8), offsets)
-    whole = np.zeros((len(fit_N), bands.shape[1]), np.uint64)
-    whole[fit_N] = bands
-    return whole

@@ -9,18 +9,16 @@ Shape legend: N documents (offsets have N + 1), L languages.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motherlode import storage
-from motherlode.errors import MissingExtraError, StorageError
+from motherlode.errors import MissingExtraError
 
 NUM_WINDOWS, WINDOW_BYTES = 16, 32
 UNDETERMINED = "und"
@@ -29,8 +27,6 @@ _WHOLE = {
 }  # fmt: skip
 """Members of macrolanguages in the model's set, and what they belong to."""
 _BLOCK = 512
-_ARRAYS = ("weights", "prior", "classes", "moves", "rows", "features")
-"""What `py3langid.modelio.load_model` gives, in its order."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +59,11 @@ def model() -> Model:
     names = tuple(_WHOLE.get(name, name) for name in held["classes"].tolist())
     firsts = [names.index(name) for name in names]
     return Model(
-        # A copy into memory of NumPy's own lies on huge pages: half of the walk was address translation.
-        np.array(held["moves"], np.uint32),
-        np.array(held["rows"], np.uint16),
-        np.array(held["features"], np.int32),
-        np.asarray(held["weights"], np.float16).view(np.uint16),
-        np.asarray(held["prior"], np.float32),
+        held["moves"],
+        held["rows"],
+        held["features"],
+        held["weights"],
+        held["prior"],
         names,
         tuple((first, k) for k, first in enumerate(firsts) if first != k),
     )
@@ -82,14 +77,21 @@ def _tables() -> dict[str, NDArray[Any]]:
     except ImportError as error:
         raise MissingExtraError("telling languages apart", "text") from error
     packed = Path(MODEL_DIR) / MODEL_FILE
-    path = storage.cache_folder() / f"languages-{storage.hash_file(packed)}.npz"
-    # What is damaged or of another version is made again; where nothing can be written, nothing is kept.
-    with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(path, allow_pickle=False) as kept:
-        return {name: kept[name] for name in _ARRAYS}
-    held: dict[str, Any] = dict(zip(_ARRAYS, map(np.asarray, load_model(packed)), strict=True))
-    with suppress(StorageError, OSError), storage.atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **held)
-    return held
+
+    def unpacked() -> dict[str, NDArray[Any]]:
+        weights, prior, classes, moves, rows, features = map(np.asarray, load_model(packed))
+        return {
+            "weights": weights.astype(np.float16).view(np.uint16),
+            "prior": prior.astype(np.float32),
+            "classes": classes,
+            # A copy into memory of NumPy's own lies on huge pages, as what is read does: half of the walk was address
+            # translation.
+            "moves": np.array(moves, np.uint32),
+            "rows": np.array(rows, np.uint16),
+            "features": np.array(features, np.int32),
+        }
+
+    return storage.cached_arrays(f"languages-{storage.hash_file(packed)}-2", unpacked)
 
 
 def raw_scores(samples: NDArray[np.uint8], offsets_N: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -128,9 +130,9 @@ def identify(buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64]) -> tuple[N
     samples = np.empty(
         int(np.minimum(np.diff(offsets_N), NUM_WINDOWS * WINDOW_BYTES).sum(initial=0)) + WINDOW_BYTES, np.uint8
     )
-    starts_N = np.zeros(num + 1, np.int64)
-    walk.take_samples(buffer, offsets_N, NUM_WINDOWS, WINDOW_BYTES, samples, starts_N)
-    _lower_shouting(samples, starts_N)
+    starts_N, is_loud_N = np.zeros(num + 1, np.int64), np.zeros(num, np.bool_)
+    walk.take_samples(buffer, offsets_N, NUM_WINDOWS, WINDOW_BYTES, samples, starts_N, is_loud_N)
+    _lower_shouting(samples, starts_N, np.flatnonzero(is_loud_N))
     scores_NL = raw_scores(samples, starts_N)
     is_known_N = scores_NL.any(axis=1)
     scores_NL *= (1.0 / np.sqrt(np.maximum(np.diff(starts_N), 1)))[:, None].astype(np.float32)
@@ -145,21 +147,11 @@ def identify(buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64]) -> tuple[N
     return names_N, np.where(is_known_N, score_N, 0).astype(np.float32)
 
 
-def _lower_shouting(samples: NDArray[np.uint8], starts_N: NDArray[np.int64]) -> None:
+def _lower_shouting(samples: NDArray[np.uint8], starts_N: NDArray[np.int64], loud: NDArray[np.int64]) -> None:
     """Samples all in capitals become lower case, as the model wants them; in place, where the size stays."""
-    is_small = (samples >= ord("a")) & (samples <= ord("z"))
-    is_capital = (samples >= ord("A")) & (samples <= ord("Z"))
-    small_N, capital_N = (_sums(flags, starts_N) for flags in (is_small, is_capital))
-    for i in np.flatnonzero((small_N == 0) & (capital_N > 0)):
+    for i in loud.tolist():
         part = samples[starts_N[i] : starts_N[i + 1]]
         text = part.tobytes().decode("utf-8", errors="replace")
         lowered = text.lower().encode()
         if text.isupper() and len(lowered) == len(part):
             part[:] = np.frombuffer(lowered, np.uint8)
-
-
-def _sums(flags: NDArray[np.bool_], starts_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many flags are set in each stretch."""
-    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(flags, dtype=np.int64)])
-    counts: NDArray[np.int64] = ends[starts_N[1:]] - ends[starts_N[:-1]]
-    return counts

@@ -18,18 +18,11 @@ from numpy.typing import NDArray
 
 from motherlode.modality._bits import ALL, BLOCK, bits_between, lowest, num_set
 from motherlode.modality._compiled import compiled, inner
-from motherlode.modality.text.characters import DIGIT, LETTER, MARK, NUM_CODES, UNSPACED
-from motherlode.modality.text.kernels import decode
-from motherlode.modality.text.runs import START, block_at, fold, hash_run
+from motherlode.modality.text.runs import block_at
+from motherlode.modality.text.words import NUM_COUNTS, walk_words
 
 (
-    CHARACTERS,
     WORDS,
-    UNSPACED_WORDS,
-    SPACED_LETTERS,
-    VISIBLE,
-    SYMBOLS,
-    DIGITS,
     STOP_WORDS,
     LINES,
     BULLETS,
@@ -38,9 +31,11 @@ from motherlode.modality.text.runs import START, block_at, fold, hash_run
     IN_REPEATED_PARAGRAPHS,
     IN_TOP_PHRASE,
     IN_REPEATED_PHRASES,
-) = range(15)
-NUM_MEASURES = 15
+) = range(NUM_COUNTS, NUM_COUNTS + 9)
+NUM_MEASURES = NUM_COUNTS + 9
 PHRASE = 10
+_SLOTS_A_PHRASE = 4
+"""Places in the table of phrases for each: with two, the branches of collisions took a fifth of the time."""
 _CELLS = 4096
 _SURELY_RARE = 8
 """A phrase that makes up a smaller part of a document than this is not counted exactly."""
@@ -48,36 +43,6 @@ _FEED, _SPACE, _DOT = 10, 32, 46
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _PRIME = np.uint64(0x100000001B3)
 _ONE = np.uint64(1)
-_WIDE_SPACE, _ELLIPSIS, _LAST_RARE_HAN = 0x3000, 0x2026, 0x323B0
-
-
-@compiled
-def hash_word(word: NDArray[np.uint8]) -> np.uint32:
-    """Hash of a word's bytes, ASCII letters in lower case, as `measure` makes it."""
-    state, part, size = START, np.uint64(0), 0
-    for byte in word:
-        state, part, size = _turn(state, part, size, byte)
-    return _finish(state, part, size)
-
-
-@inner
-def _turn(state: np.uint64, part: np.uint64, size: int, byte: int) -> tuple[np.uint64, np.uint64, int]:
-    """A running hash, the bytes not yet in it and how many there were in all, with one more byte of a word."""
-    part |= np.uint64(byte | 32 if byte < 128 else byte) << np.uint64(8 * (size & 7))
-    if size & 7 == 7:
-        return fold(state, part), np.uint64(0), size + 1
-    return state, part, size + 1
-
-
-@inner
-def _finish(state: np.uint64, part: np.uint64, size: int) -> np.uint32:
-    """A word's hash as 32 bits, never zero."""
-    return _short(fold(state, part) if size & 7 else state)
-
-
-@inner
-def _short(state: np.uint64) -> np.uint32:
-    return np.uint32(state >> np.uint64(32)) | np.uint32(1)
 
 
 @inner
@@ -95,39 +60,56 @@ def measure(
     buffer: NDArray[np.uint8],
     offsets_N: NDArray[np.int64],
     flags: NDArray[np.uint8],
+    classes_C: NDArray[np.uint32],
     stop_keys_S: NDArray[np.uint32],
     stop_masks_S: NDArray[np.uint64],
     masks_N: NDArray[np.uint64],
+    enough: float,
     measures_NM: NDArray[np.int64],
+    tokens: NDArray[np.uint64],
+    starts_N1: NDArray[np.int64],
 ) -> None:
-    """Fill `measures_NM`, columns as named by the constants of this module.
+    """Fill `measures_NM`, columns as named by the constants of this module and of `words`.
 
     Args:
         buffer: uint8, documents of normal form.
         offsets_N: int64, where each begins and the last ends.
         flags: `characters.flags()`.
+        classes_C: `characters.classes()`.
         stop_keys_S, stop_masks_S: an open table from the hash of a stop word to the bits of its languages.
         masks_N: the bit of each document's language; 0 where there is no list for it.
+        enough: share of a document's words beyond which its stop words are not counted.
         measures_NM: zeros.
+        tokens: room for half as many as there are bytes, and one more for each document; filled, as `words` has them.
+        starts_N1: filled, where the tokens of each document begin, and where the last end.
     """
     # A word takes two bytes with what separates it, and an ideograph three.
-    most = np.diff(offsets_N).max() // 2 + 2 if offsets_N.shape[0] > 1 else 2
+    most = np.diff(offsets_N).max() // 2 + 1 if offsets_N.shape[0] > 1 else 1
     words, gaps = np.empty(most, np.uint32), np.empty(most, np.uint8)
     lines, line_sizes = np.empty(most, np.uint32), np.empty(most, np.uint32)
     parts, part_sizes = np.empty(most, np.uint32), np.empty(most, np.uint32)
     cells = np.zeros((2, _CELLS), np.uint32)
     table, counts, tail = np.zeros(1024, np.uint32), np.zeros(1024, np.uint32), np.zeros(BLOCK, np.uint8)
+    write = 0
     for i in range(offsets_N.shape[0] - 1):
         first, end, measures_M = offsets_N[i], offsets_N[i + 1], measures_NM[i]
         _count_lines(buffer, first, end, tail, measures_M)
-        num_words = _hash_words(buffer, first, end, flags, tail, words, gaps, measures_M)
+        num_words, num_tokens = walk_words(
+            buffer, first, end, flags, classes_C, tail, words, gaps, tokens[write:], measures_M
+        )
+        starts_N1[i] = write
+        write += num_tokens
         num_lines, num_parts = _gather(words[:num_words], gaps, lines, line_sizes, parts, part_sizes)
-        most_slots = _power_of_two(2 * num_words)
+        most_slots = _power_of_two(_SLOTS_A_PHRASE * num_words)
         if most_slots > table.shape[0]:
             table, counts = np.zeros(most_slots, np.uint32), np.zeros(most_slots, np.uint32)
         measures_M[WORDS] = num_words
         if masks_N[i]:
-            measures_M[STOP_WORDS] = _count_stop_words(words[:num_words], stop_keys_S, stop_masks_S, masks_N[i])
+            # One more than enough, so that rounding changes no verdict.
+            most_stop = np.int64(enough * num_words) + 2
+            measures_M[STOP_WORDS] = _count_stop_words(
+                words[:num_words], stop_keys_S, stop_masks_S, masks_N[i], most_stop
+            )
         measures_M[IN_REPEATED_LINES] = _repeated(lines[:num_lines], line_sizes, table)
         if num_parts > 1:
             measures_M[IN_REPEATED_PARAGRAPHS] = _repeated(parts[:num_parts], part_sizes, table)
@@ -137,6 +119,7 @@ def measure(
             top = max(2 * pairs, 4 * _most_frequent(words[:num_words], 4, table, counts))
         measures_M[IN_TOP_PHRASE] = top
         measures_M[IN_REPEATED_PHRASES] = _repeated_phrases(words[:num_words], table)
+    starts_N1[offsets_N.shape[0] - 1] = write
 
 
 @inner
@@ -145,116 +128,6 @@ def _power_of_two(least: int) -> int:
     while size < least:
         size *= 2
     return size
-
-
-@inner
-def _hash_words(
-    buffer: NDArray[np.uint8],
-    first: int,
-    end: int,
-    flags: NDArray[np.uint8],
-    tail: NDArray[np.uint8],
-    words_W: NDArray[np.uint32],
-    gaps_W: NDArray[np.uint8],
-    measures_M: NDArray[np.int64],
-) -> int:
-    """Hash of each word, and line feeds before it, 2 for more; counts characters; returns how many words there are."""
-    num, gap, begin = 0, np.int64(0), np.int64(-1)
-    address, total = buffer.ctypes.data, buffer.shape[0]
-    for block in range(first, end, BLOCK):
-        width = min(BLOCK, end - block)
-        feeds, bits = _classify(block_at(buffer, block, end, tail), width, measures_M)
-        before = (bits << _ONE) | np.uint64(begin >= 0)
-        starts, ends = bits & ~before, ~bits & before & (ALL >> np.uint64(BLOCK - width))
-        # The document ends a word too.
-        is_cut = block + BLOCK >= end and bits >> np.uint64(width - 1) != 0
-        for _ in range(num_set(ends) + is_cut):
-            if begin < 0:
-                place = lowest(starts)
-                starts &= starts - _ONE
-                gap += num_set(feeds & ((_ONE << np.uint64(place)) - _ONE))
-                feeds &= ALL << np.uint64(place)
-                begin = block + place
-            stop = min(block + lowest(ends), end)
-            ends &= ends - _ONE
-            word, is_wide = hash_run(address + begin, stop - begin, total - begin)
-            if is_wide:
-                num, gap = _wide_words(buffer, begin, stop, flags, words_W, gaps_W, num, gap, measures_M)
-            else:
-                words_W[num], gaps_W[num] = _short(word), min(gap, 2)
-                num, gap = num + 1, np.int64(0)
-            begin = np.int64(-1)
-        if starts:
-            begin = block + lowest(starts)
-            gap += num_set(feeds)
-        elif begin < 0:
-            gap += num_set(feeds)
-    return num
-
-
-@inner
-def _classify(address: int, width: int, measures_M: NDArray[np.int64]) -> tuple[np.uint64, np.uint64]:
-    """Which bytes of a block are line feeds, and which may be in words; counts its ASCII characters."""
-    whole = ALL >> np.uint64(BLOCK - width)
-    wide = bits_between(address, 0, 128, 255) & whole
-    digits = bits_between(address, 0, 48, 57) & whole
-    letters = (bits_between(address, 32, 97, 122) | bits_between(address, 0, 95, 95)) & whole
-    num_characters = width - num_set(wide)
-    num_visible = num_characters - num_set(bits_between(address, 0, 0, 32) & whole)
-    num_digits, num_letters = num_set(digits), num_set(letters)
-    measures_M[CHARACTERS] += num_characters
-    measures_M[VISIBLE] += num_visible
-    measures_M[DIGITS] += num_digits
-    measures_M[SPACED_LETTERS] += num_letters + num_digits
-    measures_M[SYMBOLS] += num_visible - num_letters - num_digits
-    return bits_between(address, 0, _FEED, _FEED) & whole, wide | digits | letters
-
-
-@inner
-def _wide_words(
-    buffer: NDArray[np.uint8],
-    place: int,
-    end: int,
-    flags: NDArray[np.uint8],
-    words_W: NDArray[np.uint32],
-    gaps_W: NDArray[np.uint8],
-    num: int,
-    gap: int,
-    measures_M: NDArray[np.int64],
-) -> tuple[int, int]:
-    """Words of a run with characters beyond ASCII, and counts of those; (words there are now, gap before more)."""
-    state, part, size = START, np.uint64(0), 0
-    while place < end:
-        is_alone, is_letter, width = False, True, 1
-        if buffer[place] >= 128:
-            code, width = decode(buffer, place, end)
-            width = max(width, 1)
-            kind = _kind(code, flags)
-            is_alone = kind & UNSPACED != 0
-            is_letter = not is_alone and (kind & LETTER != 0 or (kind & MARK != 0 and size > 0))
-            _count_wide(code, kind, is_letter, measures_M)
-        if size and not is_letter:
-            words_W[num], gaps_W[num] = _finish(state, part, size), min(gap, 2)
-            num, gap, state, part, size = num + 1, 0, START, np.uint64(0), 0
-        if is_letter or is_alone:
-            for k in range(place, place + width):
-                state, part, size = _turn(state, part, size, buffer[k])
-        place += width
-        if is_alone or (place >= end and size):
-            words_W[num], gaps_W[num] = _finish(state, part, size), min(gap, 2)
-            num, gap, state, part, size = num + 1, 0, START, np.uint64(0), 0
-    return num, gap
-
-
-@inner
-def _count_wide(code: int, kind: int, is_letter: bool, measures_M: NDArray[np.int64]) -> None:
-    is_visible = code != _WIDE_SPACE
-    measures_M[CHARACTERS] += 1
-    measures_M[VISIBLE] += is_visible
-    measures_M[SYMBOLS] += is_visible and not kind & (LETTER | MARK)
-    measures_M[DIGITS] += (kind & DIGIT) >> 1
-    measures_M[SPACED_LETTERS] += is_letter
-    measures_M[UNSPACED_WORDS] += kind & UNSPACED != 0
 
 
 @inner
@@ -290,12 +163,19 @@ def _gather(
 
 @inner
 def _count_stop_words(
-    words_W: NDArray[np.uint32], stop_keys_S: NDArray[np.uint32], stop_masks_S: NDArray[np.uint64], mask: np.uint64
+    words_W: NDArray[np.uint32],
+    stop_keys_S: NDArray[np.uint32],
+    stop_masks_S: NDArray[np.uint64],
+    mask: np.uint64,
+    most: int,
 ) -> int:
+    """How many words are stop words of a language, counted up to `most`."""
     num = 0
     for word in words_W:
         slot = find_slot(stop_keys_S, word)
         num += stop_keys_S[slot] == word and stop_masks_S[slot] & mask != 0
+        if num >= most:
+            break
     return num
 
 
@@ -328,13 +208,6 @@ def _count_line(buffer: NDArray[np.uint8], low: int, stop: int, measures_M: NDAr
         measures_M[LINES] += 1
         measures_M[BULLETS] += _is_bullet(buffer, low, stop)
         measures_M[ELLIPSES] += _is_ellipsis(buffer, low, stop)
-
-
-@inner
-def _kind(code: int, flags: NDArray[np.uint8]) -> int:
-    if code < NUM_CODES:
-        return np.int64(flags[code])
-    return LETTER | UNSPACED if code < _LAST_RARE_HAN else 0
 
 
 @inner
@@ -427,7 +300,7 @@ def _most_frequent(
 @inner
 def _repeated_phrases(words_W: NDArray[np.uint32], table: NDArray[np.uint32]) -> int:
     """Words in runs of `PHRASE` that occurred before in the document."""
-    last = _power_of_two(2 * words_W.shape[0]) - 1
+    last = _power_of_two(_SLOTS_A_PHRASE * words_W.shape[0]) - 1
     table[: last + 1] = 0
     leave = np.uint64(1)
     for _ in range(PHRASE):

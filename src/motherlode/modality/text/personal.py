@@ -27,7 +27,7 @@ from motherlode.modality.text.options import PersonalKind
 MASKS: dict[PersonalKind, bytes] = {kind: b"<%s>" % kind.encode() for kind in ("email", "phone", "card", "ip", "key")}
 _RANK: dict[PersonalKind, int] = {"key": 0, "email": 1, "card": 2, "ip": 3, "phone": 4}
 """Of two finds that overlap, the one of lower rank holds."""
-_MARGIN, _LONGEST = 64, 320
+_MARGIN = 64
 _LEAST_OCTET = 64
 """Of four numbers, one must reach this to be an address: 0.4 % of all addresses do not, and hardly any section does."""
 _LEAST_ENTROPY = 3.3
@@ -77,13 +77,20 @@ _KEY = re.compile(
     rb"|sk-[\w-]{20,250}|hf_[A-Za-z0-9]{30,64}|pypi-AgE[\w-]{50,250}|npm_[A-Za-z0-9]{36}"
     rb"|SG\.[\w-]{16,64}\.[\w-]{16,64}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{10,})(?![A-Za-z0-9])"
 )
-_KEY_MARKS = tuple(b"AKIA ASIA ABIA ACCA AIza gh glpat- xox k_live_ k_test_ sk- hf_ pypi- npm_ SG. eyJ".split())
-"""One of these stands in whatever `_KEY` matches."""
+_BEGINNING = tuple(
+    mark
+    for line in (
+        "akia asia abia acca aiza ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xox sk_live_ sk_test_ rk_live_ rk_test_",
+        "pk_live_ pk_test_ sk- hf_ pypi- npm_ sg. eyj",
+    )
+    for mark in line.split()
+)
+"""What `_KEY` matches begins with one of these, but for capitals."""
 _SETTING = re.compile(
     rb"(?i)(?:secret|token|passw(?:or)?d|passwd|pwd|api[_-]?key|access[_-]?key|auth[_-]?key|encryption[_-]?key)"
     rb"[\w-]{0,24}[\"']?[ ]{0,3}(?:=>|:=|[:=])[ ]{0,3}[\"']?([A-Za-z0-9+/=_~.-]{16,256})"
 )
-_SETTING_MARKS = (b"key", b"token", b"pass", b"secret", b"pwd")
+_NAMING = ("key", "token", "pass", "secret", "pwd")
 """One of these stands, in small letters, in whatever `_SETTING` matches."""
 _URL_PASSWORD = re.compile(rb"[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]{1,64}:([^\s:/@\"'<>]{3,128})@")
 _PLACEHOLDERS = re.compile(rb"(?i)^(?:pass|passwd|password|pw|secret|x+|\*+|your.*|my.*|[$%{\[].*|token|user.*)$")
@@ -133,9 +140,8 @@ def _candidates(buffer: NDArray[np.uint8], offsets_N: NDArray[np.int64]) -> list
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    words = b"".join(word.encode() + b"\0" for word in _ANNOUNCING)
-    return scan.classes(), np.frombuffer(words, np.uint8)
+def _tables() -> tuple[NDArray[np.uint8], scan.Words]:
+    return scan.classes(), (scan.words(_ANNOUNCING), scan.words(_NAMING), scan.words(_BEGINNING))
 
 
 def _look(text: memoryview, low: int, high: int, kinds: int, first: int, end: int) -> Iterator[Find]:
@@ -152,21 +158,13 @@ def _look(text: memoryview, low: int, high: int, kinds: int, first: int, end: in
         for pattern in (_IPV4, _IPV6):
             yield from (found for match in pattern.finditer(text, low, stop) for found in _address(text, match, first))
     if kinds & scan.KEY:
-        around = bytes(text[max(first, low - _MARGIN) : min(end, high + _LONGEST)])
-        if _has_any(around, _KEY_MARKS):
-            keys = _KEY.finditer(text, low, min(end, high + _LONGEST))
-            yield from (Find(*match.span(), "key") for match in keys)
-        around = around.lower()
-        if _has_any(around, _SETTING_MARKS):
-            settings = _SETTING.finditer(text, max(first, low - _MARGIN), stop)
-            yield from (Find(*match.span(1), "key") for match in settings if is_random(match[1]))
+        keys = _KEY.finditer(text, low, min(end, high + scan.LONGEST_AFTER_KEY))
+        yield from (Find(*match.span(), "key") for match in keys)
+        settings = _SETTING.finditer(text, max(first, low - _MARGIN), stop)
+        yield from (Find(*match.span(1), "key") for match in settings if is_random(match[1]))
     if kinds & scan.URL:
         passwords = _URL_PASSWORD.finditer(text, low, high)
         yield from (Find(*match.span(1), "key") for match in passwords if not _PLACEHOLDERS.match(match[1]))
-
-
-def _has_any(text: bytes, marks: tuple[bytes, ...]) -> bool:
-    return any(map(text.__contains__, marks))
 
 
 def _numbers(text: memoryview, low: int, stop: int, first: int) -> Iterator[Find]:

@@ -12,12 +12,14 @@ Shape legend: N documents (offsets have N + 1), K candidates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from motherlode.modality._bits import ALL, BLOCK, bits_between, lowest, num_set
 from motherlode.modality._compiled import compiled, inner
-from motherlode.modality.text.runs import block_at
+from motherlode.modality.text.runs import SMALL, block_at, few_bytes
 
 EMAIL, NUMBER, IP, KEY, URL, BLOCK_OF_KEY = 1, 2, 4, 8, 16, 32
 """What a candidate may be; the last is where "-----B" stands, which begins a private key."""
@@ -27,7 +29,11 @@ LONGEST_NUMBER, LONGEST_TOKEN, LONGEST_NAME, LONGEST_DOMAIN, LONGEST_URL = 64, 5
 _LEAST_DIGITS, _LEAST_TOKEN, _LEAST_OCTET = 7, 16, 64
 _AHEAD = 5
 """Bytes after a block that are looked at with it."""
-_AT, _DOT, _COLON, _PLUS, _BRACKET, _DASH, _SPACE, _B = 64, 46, 58, 43, 40, 45, 32, 66
+_AT, _DOT, _COLON, _PLUS, _BRACKET, _CLOSING, _DASH, _SPACE, _B = 64, 46, 58, 43, 40, 41, 45, 32, 66
+_NEAR = 24
+"""Bytes before a number in which a word may announce it."""
+_BEFORE_KEY, _AFTER_KEY, LONGEST_AFTER_KEY = 64, 8, 320
+"""Bytes around a token in which it may be called a secret, and behind it in which a key may begin."""
 
 
 def classes() -> NDArray[np.uint8]:
@@ -44,12 +50,22 @@ def classes() -> NDArray[np.uint8]:
     return table
 
 
+Words = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]
+
+
+def words(listed: Sequence[str]) -> NDArray[np.uint64]:
+    """The first eight bytes of words for the compiled loops, folded as there, and which of the bytes count: (2, W)."""
+    heads = [bytes(byte | 32 for byte in word.encode()[:8]) for word in listed]
+    masks = [b"\xff" * len(head) for head in heads]
+    return np.frombuffer(b"".join(part.ljust(8, b"\0") for part in [*heads, *masks]), np.uint64).reshape(2, -1)
+
+
 @compiled
 def scan(
     buffer: NDArray[np.uint8],
     offsets_N: NDArray[np.int64],
     classes: NDArray[np.uint8],
-    words: NDArray[np.uint8],
+    words: Words,
     found_K4: NDArray[np.int64],
 ) -> int:
     """Fill `found_K4` with (document, start, end, kinds) of candidates; returns how many there are, room or not.
@@ -57,7 +73,7 @@ def scan(
     Args:
         buffer: uint8, documents of normal form.
         classes: `classes()`.
-        words: what announces a phone number, each word ended by a 0 byte.
+        words: what announces a phone number, what names a secret, and what a key begins with; see `words`.
     """
     num = 0
     done, tail = np.zeros(2, np.int64), np.zeros(BLOCK + _AHEAD, np.uint8)
@@ -106,8 +122,9 @@ def _at_sign(
     """An e-mail address or a URL with a password in it, where letters stand on both sides of an at sign."""
     if not (first < place < end - 1 and _is_word(buffer[place - 1]) and _is_word(buffer[place + 1])):
         return num
-    low = _start(buffer, place, first, classes, _NAME, LONGEST_NAME)
-    num = _add(found_K4, num, document, low, min(end, place + LONGEST_DOMAIN), EMAIL)
+    if _has_domain(buffer, place + 1, min(end, place + LONGEST_DOMAIN)):
+        low = _start(buffer, place, first, classes, _NAME, LONGEST_NAME)
+        num = _add(found_K4, num, document, low, min(end, place + LONGEST_DOMAIN), EMAIL)
     low = _start(buffer, place, first, classes, _URL, LONGEST_URL)
     if _has_scheme(buffer, low, place):
         num = _add(found_K4, num, document, low, place + 1, URL)
@@ -122,7 +139,7 @@ def _at_digit(
     end: int,
     document: int,
     classes: NDArray[np.uint8],
-    words: NDArray[np.uint8],
+    words: Words,
     done: NDArray[np.int64],
     found_K4: NDArray[np.int64],
     num: int,
@@ -130,16 +147,17 @@ def _at_digit(
     """Numbers, keys and addresses around a digit; `done` tells how far numbers and tokens have been looked at."""
     if place >= done[0]:
         low, done[0] = _stretch(buffer, place, first, end, classes, _NUMBER, LONGEST_NUMBER)
-        kinds = _number_kinds(buffer, low, done[0], first, words)
+        kinds = _number_kinds(buffer, low, done[0], first, words[0])
         if kinds:
             num = _add(found_K4, num, document, low, done[0], kinds)
     if place >= done[1]:
         low, done[1] = _stretch(buffer, place, first, end, classes, _TOKEN, LONGEST_TOKEN)
-        if done[1] - low >= _LEAST_TOKEN and _is_key(buffer, low, done[1], first):
+        if done[1] - low >= _LEAST_TOKEN and _is_key(buffer, low, done[1], first, end, words):
             num = _add(found_K4, num, document, low, done[1], KEY)
     if _is_ipv6(buffer, place, first, end, classes):
         high = _stretch(buffer, place, first, end, classes, _HEX, LONGEST_NUMBER)[1]
-        num = _add(found_K4, num, document, place, high, IP)
+        if _has_colons(buffer, place, high):
+            num = _add(found_K4, num, document, place, high, IP)
     return num
 
 
@@ -165,6 +183,16 @@ def _start(buffer: NDArray[np.uint8], place: int, first: int, classes: NDArray[n
 
 
 @inner
+def _has_domain(buffer: NDArray[np.uint8], place: int, end: int) -> bool:
+    """Whether a dot and two letters stand in the run of letters, digits, dots and dashes at `place`."""
+    while place + 2 < end and (_is_alphanumeric(buffer[place]) or buffer[place] == _DOT or buffer[place] == _DASH):
+        if buffer[place] == _DOT and _is_letter(buffer[place + 1]) and _is_letter(buffer[place + 2]):
+            return True
+        place += 1
+    return False
+
+
+@inner
 def _has_scheme(buffer: NDArray[np.uint8], low: int, high: int) -> bool:
     """Whether "://" stands between two places."""
     found = False
@@ -185,26 +213,45 @@ def _stretch(
 
 
 @inner
-def _number_kinds(buffer: NDArray[np.uint8], low: int, high: int, first: int, words: NDArray[np.uint8]) -> int:
+def _number_kinds(buffer: NDArray[np.uint8], low: int, high: int, first: int, announcing: NDArray[np.uint64]) -> int:
     """Whether a run of digits and separators may hold a phone or card number, or an IPv4 address."""
-    digits = size = before = 0
-    is_marked = is_grouped = False
+    digits = size = before = older = 0
+    is_number = False
     for k in range(low, high + 1):
         byte = buffer[k] if k < high else np.uint8(0)
         if 48 <= byte <= 57:
             digits += 1
             size += 1
             continue
-        is_marked |= byte in (_PLUS, _BRACKET)
         if size:
-            is_grouped |= size >= 11 or (size == 4 and (before == 3 or before == 4))
-            is_grouped |= (size == 7 or size == 8) and (before == 3 or before == 4)
-            is_grouped |= size == 6 and before == 4
-            before, size = size, 0
+            is_number |= _is_bare_number(buffer[k - size], size)
+            # 212-555-0123, 138 1234 5678, and four groups of four.
+            is_number |= size == 4 and ((older == 3 and (before == 3 or before == 4)) or (older == 4 and before == 4))
+            is_number |= (size == 7 or size == 8) and (before == 3 or before == 4)
+            is_number |= size == 6 and before == 4
+            older, before, size = before, size, 0
+        is_number |= byte in (_PLUS, _BRACKET) and _opens_number(buffer, k, high)
     kinds = IP if _has_ipv4(buffer, low, high) else 0
-    if digits >= _LEAST_DIGITS and (is_marked or is_grouped or _is_announced(buffer, low, first, words)):
+    if digits >= _LEAST_DIGITS and (is_number or _holds_word(buffer, max(first, low - _NEAR), low, announcing, False)):
         kinds |= NUMBER
     return kinds
+
+
+@inner
+def _is_bare_number(lead: int, size: int) -> bool:
+    """Whether so many digits without a break may be a Chinese mobile number, or that of a card."""
+    return (size == 11 and lead == 49) or (13 <= size <= 19 and 50 <= lead <= 54)
+
+
+@inner
+def _opens_number(buffer: NDArray[np.uint8], place: int, high: int) -> bool:
+    """Whether a digit but 0 follows a plus sign, or a bracket is closed after two to five digits."""
+    if buffer[place] == _PLUS:
+        return place + 1 < high and 49 <= buffer[place + 1] <= 57
+    stop = place + 1
+    while stop < high and 48 <= buffer[stop] <= 57:
+        stop += 1
+    return 3 <= stop - place <= 6 and stop < high and buffer[stop] == _CLOSING
 
 
 @inner
@@ -229,34 +276,41 @@ def _has_ipv4(buffer: NDArray[np.uint8], low: int, high: int) -> bool:
 
 
 @inner
-def _is_announced(buffer: NDArray[np.uint8], low: int, first: int, words: NDArray[np.uint8]) -> bool:
-    """Whether one of the words stands in the 24 bytes before `low`; ASCII letters match in both cases."""
-    start = max(first, low - 24)
-    word = 0
-    while word < words.shape[0]:
-        stop = word
-        while words[stop] != 0:
-            stop += 1
-        size = stop - word
-        for k in range(start, low - size + 1):
-            same = 0
-            while same < size:
-                byte = buffer[k + same]
-                if (byte | 32 if 65 <= byte <= 90 else byte) != words[word + same]:
-                    break
-                same += 1
-            if same == size:
-                return True
-        word = stop + 1
+def _holds_word(buffer: NDArray[np.uint8], low: int, high: int, words_2W: NDArray[np.uint64], at_start: bool) -> bool:
+    """Whether the head of one of the words stands between two places, in capitals or not.
+
+    Args:
+        at_start: it must follow on what is neither a letter nor a digit, or stand at `low`.
+    """
+    address, total = buffer.ctypes.data, buffer.shape[0]
+    for place in range(low, high):
+        if at_start and place > low and _is_alphanumeric(buffer[place - 1]):
+            continue
+        text = few_bytes(address + place, min(8, high - place), total - place) | SMALL
+        found = False
+        for w in range(words_2W.shape[1]):
+            found |= text & words_2W[1, w] == words_2W[0, w]
+        if found:
+            return True
     return False
 
 
 @inner
-def _is_key(buffer: NDArray[np.uint8], low: int, high: int, first: int) -> bool:
-    """Whether a run of token characters holds the beginning of a known kind of key, or something is set to it."""
+def _is_key(buffer: NDArray[np.uint8], low: int, high: int, first: int, end: int, words: Words) -> bool:
+    """Whether a run of token characters holds the beginning of a known kind of key, or is set to what is called so."""
+    _, naming, beginning = words
+    if _holds_word(buffer, low, high, beginning, True):
+        return True
+    if not _is_set(buffer, low, high, first):
+        return False
+    named = _holds_word(buffer, max(first, low - _BEFORE_KEY), min(end, high + _AFTER_KEY), naming, False)
+    return named or _holds_word(buffer, low, min(end, high + LONGEST_AFTER_KEY), beginning, True)
+
+
+@inner
+def _is_set(buffer: NDArray[np.uint8], low: int, high: int, first: int) -> bool:
+    """Whether an equals sign stands in a run, or before it one or what else sets a value."""
     for k in range(low, high - _LEAST_TOKEN + 1):
-        if (k == low or not _is_alphanumeric(buffer[k - 1])) and _begins_key(buffer[k], buffer[k + 1], buffer[k + 2]):
-            return True
         if buffer[k] == 61:
             return True
     place = low - 1
@@ -271,21 +325,23 @@ def _is_key(buffer: NDArray[np.uint8], low: int, high: int, first: int) -> bool:
 
 
 @inner
-def _is_alphanumeric(byte: int) -> bool:
-    return 48 <= byte <= 57 or 97 <= (byte | 32) <= 122
+def _is_letter(byte: int) -> bool:
+    return 97 <= (byte | 32) <= 122
 
 
 @inner
-def _begins_key(a: int, b: int, c: int) -> bool:
-    if a == 65:
-        return b == 75 or b == 83 or b == 66 or b == 67 or b == 73  # AKIA, ASIA, ABIA, ACCA, AIza
-    if a == 103:
-        return b == 104 or b == 105 or b == 108  # ghp_, github_pat_, glpat-
-    if b == 107:
-        return a == 115 or a == 114 or a == 112  # sk-, sk_, rk_, pk_
-    if a == 104 or a == 112 or a == 110 or a == 83:
-        return b == 102 or b == 121 or b == 112 or b == 71  # hf_, pypi-, npm_, SG.
-    return (a == 101 and b == 121 and c == 74) or (a == 120 and b == 111 and c == 120)  # eyJ, xox
+def _has_colons(buffer: NDArray[np.uint8], low: int, high: int) -> bool:
+    """Whether two colons stand in a row, or six in all: an IPv6 address has either."""
+    num, is_double = 0, False
+    for k in range(low, high):
+        num += buffer[k] == _COLON
+        is_double |= buffer[k] == _COLON and k + 1 < high and buffer[k + 1] == _COLON
+    return is_double or num >= 6
+
+
+@inner
+def _is_alphanumeric(byte: int) -> bool:
+    return 48 <= byte <= 57 or 97 <= (byte | 32) <= 122
 
 
 @inner

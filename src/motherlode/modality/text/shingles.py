@@ -13,7 +13,7 @@ pages of manuals 20 bands of 7 found .9987 of the look-alikes; 16 of 8 .9961 wit
 which keeps the least; while a place is empty, all shingles are thrown again (Dahlgaard, Knudsen and Thorup 2017, "Fast
 similarity sketching"). Where 140 permutations took 6 ns a byte, this takes .5.
 
-Shape legend: N texts, B bytes, K bands, R rows a band, H shingles of a block, S shingles of a set.
+Shape legend: N texts, B bytes, T tokens, K bands, R rows a band, H shingles of a text, S shingles of a set.
 """
 
 # In compiled code NumPy's scalars and Python's numbers are one thing; mypy tells them apart.
@@ -21,15 +21,15 @@ Shape legend: N texts, B bytes, K bands, R rows a band, H shingles of a block, S
 
 from __future__ import annotations
 
-import unicodedata
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode.modality._bits import BLOCK
 from motherlode.modality._compiled import compiled, inner
-from motherlode.modality.text.runs import ALONE, NUM_CLASSES, hash_tokens
+from motherlode.modality.text import characters
+from motherlode.modality.text.words import NUM_COUNTS, walk_words
 
 NUM_BANDS, NUM_ROWS = 20, 7
 """Bands and rows of each: see above."""
@@ -38,29 +38,8 @@ SHINGLE_TOKENS = 5
 NO_BAND = np.uint64(0)
 """Band hash of a text without tokens: it resembles nothing."""
 
-_UNSPACED = (
-    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3100, 0x312F), (0x31A0, 0x31FF),
-    (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9D),
-)  # fmt: skip
-"""Thai and Lao, Burmese, Khmer, kana, Bopomofo and ideographs."""
-_BLOCK_TOKENS = 4096
 _WEIGHT = np.uint64(0x9E3779B97F4A7C15)
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
-
-
-@cache
-def classes() -> NDArray[np.uint32]:
-    """What each code point is to a token: 0 separates; else its lower case, with `runs.ALONE` set where it is one."""
-    table = np.zeros(NUM_CLASSES, np.uint32)
-    for code in range(NUM_CLASSES):
-        sign = chr(code)
-        if sign.isalnum() or unicodedata.category(sign)[0] == "M":
-            table[code] = ord(sign.lower()[0])
-    for first, last in _UNSPACED:
-        block = table[first : last + 1]
-        block[block > 0] |= ALONE
-    table.flags.writeable = False
-    return table
 
 
 def band_hashes(buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -71,10 +50,29 @@ def band_hashes(buffer_B: NDArray[np.uint8], offsets_N1: NDArray[np.int64]) -> N
         offsets_N1: int64, where each text begins, and the end of the last.
 
     Returns:
-        uint64 (N, K); texts with an equal value in one column are candidates; `NO_BAND` for a text without tokens.
+        As `bands`.
     """
-    bands_NK = np.empty((len(offsets_N1) - 1, NUM_BANDS), np.uint64)
-    _band_hashes(buffer_B, offsets_N1, classes(), bands_NK)
+    room, starts_N1 = np.empty(len(buffer_B) // 2 + len(offsets_N1), np.uint64), np.empty(len(offsets_N1), np.int64)
+    _gram_hashes(buffer_B, offsets_N1, characters.flags(), characters.classes(), 0, room, starts_N1)
+    return bands(room, starts_N1, np.ones(len(offsets_N1) - 1, np.bool_))
+
+
+def bands(
+    tokens: NDArray[np.uint64], starts_N1: NDArray[np.int64], is_wanted_N: NDArray[np.bool_]
+) -> NDArray[np.uint64]:
+    """Band hashes of texts whose tokens are known.
+
+    Args:
+        tokens: of all texts, one after another.
+        starts_N1: where those of each text begin, and the end of the last.
+        is_wanted_N: texts that have bands.
+
+    Returns:
+        uint64 (N, K); texts with an equal value in one column are candidates; `NO_BAND` for a text without tokens, or
+        one that is not wanted.
+    """
+    bands_NK = np.empty((len(starts_N1) - 1, NUM_BANDS), np.uint64)
+    _bands(tokens, starts_N1, is_wanted_N, bands_NK)
     return bands_NK
 
 
@@ -102,9 +100,9 @@ def gram_hashes(
 
     A text of fewer tokens has one run, of all its tokens.
     """
-    hashes = np.empty(len(buffer_B) // 2 + 2 * len(offsets_N1), np.uint64)
+    hashes = np.empty(len(buffer_B) // 2 + len(offsets_N1), np.uint64)
     starts_N1 = np.empty(len(offsets_N1), np.int64)
-    _gram_hashes(buffer_B, offsets_N1, classes(), length, hashes, starts_N1)
+    _gram_hashes(buffer_B, offsets_N1, characters.flags(), characters.classes(), length, hashes, starts_N1)
     return hashes[: starts_N1[-1]], starts_N1
 
 
@@ -136,75 +134,47 @@ def mixed(word: np.uint64) -> np.uint64:
 
 
 @compiled
-def _fill(
-    text_B: NDArray[np.uint8],
-    place: int,
-    stop: int,
-    classes_C: NDArray[np.uint32],
-    tokens_T: NDArray[np.uint64],
-    state: NDArray[np.uint64],
-    hashes_H: NDArray[np.uint64],
-) -> tuple[int, int]:
-    """The next shingles of a text.
-
-    Args:
-        text_B, place, stop: where to read on, and where the text ends.
-        classes_C: see `classes`.
-        tokens_T: the last tokens, as many as a shingle has, and room for those to come; zeros at the start of a text.
-        state: the sum over the last tokens, and the number of tokens seen; zeros at the start of a text.
-        hashes_H: filled; room for one token more than `tokens_T` has room for.
-
-    Returns:
-        How many were found, and the place to read on from: `stop` where the text is at its end.
-    """
-    length = tokens_T.shape[0] - _BLOCK_TOKENS
-    oldest = _power(length)
-    num_tokens, place = hash_tokens(text_B, place, stop, classes_C, tokens_T[length:])
-    num, seen, total = 0, np.int64(state[1]), state[0]
-    for k in range(num_tokens):
-        total = total * _WEIGHT + tokens_T[length + k] - tokens_T[k] * oldest
-        hashes_H[num] = mixed(total)
-        seen += 1
-        num += seen >= length
-    for k in range(length):
-        tokens_T[k] = tokens_T[num_tokens + k]
-    if place >= stop and 0 < seen < length:
-        hashes_H[num] = mixed(total)
-        num += 1
-    state[0], state[1] = total, np.uint64(seen)
-    return num, place
-
-
-@inner
-def _power(exponent: int) -> np.uint64:
-    """The weight of a token that has left the run, modulo 2^64."""
-    power = np.uint64(1)
-    for _ in range(exponent):
-        power *= _WEIGHT
-    return power
-
-
-@compiled
 def _gram_hashes(
     buffer_B: NDArray[np.uint8],
     offsets_N1: NDArray[np.int64],
+    flags: NDArray[np.uint8],
     classes_C: NDArray[np.uint32],
     length: int,
     hashes: NDArray[np.uint64],
     starts_N1: NDArray[np.int64],
 ) -> None:
-    tokens_T = np.empty(length + _BLOCK_TOKENS, np.uint64)
-    state = np.empty(2, np.uint64)
+    """Fill `hashes` with the runs of `length` tokens of each text, or where that is 0 with the tokens themselves."""
+    most = np.diff(offsets_N1).max() // 2 + 1 if offsets_N1.shape[0] > 1 else 1
+    words, gaps, counts = np.empty(most, np.uint32), np.empty(most, np.uint8), np.empty(NUM_COUNTS, np.int64)
+    tokens, tail = np.empty(most, np.uint64), np.zeros(BLOCK, np.uint8)
     write = 0
     for i in range(offsets_N1.shape[0] - 1):
-        tokens_T[:length] = 0
-        state[:] = 0
         starts_N1[i] = write
-        place, stop = offsets_N1[i], offsets_N1[i + 1]
-        while place < stop:
-            num, place = _fill(buffer_B, place, stop, classes_C, tokens_T, state, hashes[write:])
-            write += num
+        target = tokens if length else hashes[write:]
+        num = walk_words(
+            buffer_B, offsets_N1[i], offsets_N1[i + 1], flags, classes_C, tail, words, gaps, target, counts
+        )[1]
+        write += _roll(tokens[:num], length, hashes[write:]) if length else num
     starts_N1[offsets_N1.shape[0] - 1] = write
+
+
+@inner
+def _roll(tokens_T: NDArray[np.uint64], length: int, hashes_H: NDArray[np.uint64]) -> int:
+    """Hashes of all runs of `length` tokens, or of the one run there is where they are fewer; returns how many."""
+    total, oldest = np.uint64(0), np.uint64(1)
+    for _ in range(length):
+        oldest *= _WEIGHT
+    for k in range(min(length - 1, tokens_T.shape[0])):
+        total = total * _WEIGHT + tokens_T[k]
+    if tokens_T.shape[0] < length:
+        hashes_H[:1] = mixed(total)
+        return min(tokens_T.shape[0], 1)
+    left = np.uint64(0)
+    for k in range(length - 1, tokens_T.shape[0]):
+        total = total * _WEIGHT + tokens_T[k] - left * oldest
+        left = tokens_T[k + 1 - length]
+        hashes_H[k + 1 - length] = mixed(total)
+    return tokens_T.shape[0] + 1 - length
 
 
 @inner
@@ -223,35 +193,27 @@ def distinct(hashes: NDArray[np.uint64], starts_N1: NDArray[np.int64]) -> int:
 
 
 @compiled
-def _band_hashes(
-    buffer_B: NDArray[np.uint8],
-    offsets_N1: NDArray[np.int64],
-    classes_C: NDArray[np.uint32],
+def _bands(
+    tokens: NDArray[np.uint64],
+    starts_N1: NDArray[np.int64],
+    is_wanted_N: NDArray[np.bool_],
     bands_NK: NDArray[np.uint64],
 ) -> None:
-    hashes_H = np.empty(_BLOCK_TOKENS + 1, np.uint64)
-    tokens_T = np.empty(SHINGLE_TOKENS + _BLOCK_TOKENS, np.uint64)
-    state = np.empty(2, np.uint64)
-    least = np.empty(NUM_HASHES, np.uint64)
+    hashes_H, least = (
+        np.empty(np.diff(starts_N1).max() + 1 if bands_NK.shape[0] else 1, np.uint64),
+        np.empty(NUM_HASHES, np.uint64),
+    )
     for i in range(bands_NK.shape[0]):
-        least[:] = _EMPTY
-        num = total = turn = 0
-        while turn == 0 or (total and _has_empty(least)):
-            if turn and num == total:
-                # All shingles of a short text are at hand.
+        num = _roll(tokens[starts_N1[i] : starts_N1[i + 1]], SHINGLE_TOKENS, hashes_H) if is_wanted_N[i] else 0
+        bands_NK[i] = NO_BAND
+        if num:
+            least[:] = _EMPTY
+            turn = 0
+            while turn == 0 or _has_empty(least):
                 _throw(hashes_H[:num], turn, least)
                 turn += 1
-                continue
-            place, total = offsets_N1[i], 0
-            tokens_T[:SHINGLE_TOKENS] = 0
-            state[:] = 0
-            while place < offsets_N1[i + 1]:
-                num, place = _fill(buffer_B, place, offsets_N1[i + 1], classes_C, tokens_T, state, hashes_H)
-                _throw(hashes_H[:num], turn, least)
-                total += num
-            turn += 1
-        for band in range(bands_NK.shape[1]):
-            bands_NK[i, band] = _band(least, band) if total else NO_BAND
+            for band in range(bands_NK.shape[1]):
+                bands_NK[i, band] = _band(least, band)
 
 
 @inner

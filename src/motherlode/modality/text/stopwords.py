@@ -58,12 +58,12 @@ def bits() -> dict[str, np.uint64]:
 @lru_cache(maxsize=1)
 def table() -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
     """Open table from the hash of a word to the bits of its languages: keys and masks, see `measure.measure`."""
-    from motherlode.modality.text import measure
+    from motherlode.modality.text import measure, words
 
     keys_S, masks_S = np.zeros(_NUM_SLOTS, np.uint32), np.zeros(_NUM_SLOTS, np.uint64)
     for language, bit in bits().items():
         for word in WORDS[language].split():
-            key = np.uint32(measure.hash_word(np.frombuffer(word.encode(), np.uint8)))
+            key = np.uint32(words.hash_word(np.frombuffer(word.encode(), np.uint8)))
             slot = measure.find_slot(keys_S, key)
             keys_S[slot] = key
             masks_S[slot] |= bit

@@ -14,12 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from motherlode.modality._bits import as_float
+from motherlode.modality._bits import half_as_float
 from motherlode.modality._compiled import compiled, fast
 
 NUM_ABREAST = 8
-_REBASE = np.float32(2.0**112)
-"""Between the exponents of a float16 and a float32 of the same bits."""
 
 
 @compiled
@@ -30,6 +28,7 @@ def take_samples(
     window_bytes: int,
     samples: NDArray[np.uint8],
     sample_offsets_N: NDArray[np.int64],
+    is_loud_N: NDArray[np.bool_],
 ) -> None:
     """Windows spread evenly over each document, cut between characters; short documents are taken whole.
 
@@ -37,25 +36,29 @@ def take_samples(
         buffer: uint8, valid UTF-8.
         samples: room for N * num_windows * window_bytes.
         sample_offsets_N: filled.
+        is_loud_N: filled: samples with ASCII capitals and no ASCII small letters.
     """
     write = 0
     for i in range(offsets_N.shape[0] - 1):
         first, end = offsets_N[i], offsets_N[i + 1]
         sample_offsets_N[i] = write
-        if end - first <= num_windows * window_bytes:
-            samples[write : write + end - first] = buffer[first:end]
-            write += end - first
-            continue
-        for k in range(num_windows):
-            start = first + (end - first - window_bytes) * k // (num_windows - 1)
-            stop = min(start + window_bytes, end)
+        is_whole = end - first <= num_windows * window_bytes
+        for k in range(1 if is_whole else num_windows):
+            start, stop = first, end
+            if not is_whole:
+                start += (end - first - window_bytes) * k // (num_windows - 1)
+                stop = start + window_bytes
             while start < stop and buffer[start] & 0xC0 == 0x80:
                 start += 1
             while start < stop < end and buffer[stop] & 0xC0 == 0x80:
                 stop -= 1
-            for j in range(start, stop):
-                samples[write] = buffer[j]
-                write += 1
+            samples[write : write + stop - start] = buffer[start:stop]
+            write += stop - start
+        num_small = num_capitals = 0
+        for byte in samples[sample_offsets_N[i] : write]:
+            num_small += 97 <= byte <= 122
+            num_capitals += 65 <= byte <= 90
+        is_loud_N[i] = num_small == 0 and num_capitals > 0
     sample_offsets_N[offsets_N.shape[0] - 1] = write
 
 
@@ -122,9 +125,8 @@ def score(
         num = 0
         for k in range(num_hits_N[i]):
             feature = hits_NH[i, k]
-            if counts_F[feature] == 0:
-                seen[num] = feature
-                num += 1
+            seen[num] = feature
+            num += counts_F[feature] == 0
             counts_F[feature] += 1
         scores_L = scores_NL[i]
         scores_L[:] = prior_L if num else np.zeros_like(prior_L)
@@ -132,6 +134,4 @@ def score(
             weight, row_L = logs[counts_F[seen[k]]], weights_FL[seen[k]]
             counts_F[seen[k]] = 0
             for language in range(row_L.shape[0]):
-                bits = np.uint32(row_L[language])
-                bits = (bits & np.uint32(0x7FFF)) << np.uint32(13) | (bits & np.uint32(0x8000)) << np.uint32(16)
-                scores_L[language] += weight * (as_float(bits) * _REBASE)
+                scores_L[language] += weight * half_as_float(row_L[language])
