@@ -184,6 +184,14 @@ def test_changes_are_applied_before_validation(tmp_path: Path) -> None:
     assert (recipe.model["loss"], recipe.data.augment) == ("hinge", ("flip",))
 
 
+def test_a_budget_on_the_line_stands_in_place_of_the_files(tmp_path: Path) -> None:
+    path = write(tmp_path, minimal(train={"batch": 8, "budget": {"minutes": 2}}))
+    recipe = Recipe.load(path, ["train.budget.steps=3"])
+    assert (recipe.train.batch, recipe.train.budget.steps, recipe.train.budget.minutes) == (8, 3, None)
+    with pytest.raises(RecipeError, match="exactly one of steps"):
+        Recipe.load(path, ["train.budget.steps=3", "train.budget.minutes=1"])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

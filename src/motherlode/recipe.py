@@ -406,6 +406,9 @@ def _filled(given: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any
     return filled
 
 
+_BUDGET = "train.budget."
+
+
 class _OnceEach(yaml.SafeLoader):
     """YAML in which no key stands twice in one place: of two the last would win, and nobody would know."""
 
@@ -449,6 +452,8 @@ def load(model: type[Model], path: str | Path, changes: Sequence[str] = ()) -> M
     if not isinstance(content, dict):
         raise RecipeError("the file must hold `key: value` pairs", str(path), "`lode init` writes a starter recipe")
     model.refuse(content, path)
+    if any(change.startswith(_BUDGET) for change in changes) and isinstance(content.get("train"), dict):
+        content["train"].pop("budget", None)  # it has one key: one on the line stands in place of the file's
     for change in changes:
         _apply(change, content)
     return parse(model, content, where=str(path))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -34,6 +36,13 @@ def test_everything_commented_out_may_be_uncommented(tmp_path: Path) -> None:
     tree = yaml.safe_load("\n".join(shown))
     assert set(tree["train"]["budget"]) == {"steps", "samples", "flops", "minutes"}
     assert set(tree["model"]["features"]) == {"extractor", "resolution", "width"}
+
+
+@pytest.mark.parametrize(("num_bytes", "vocabulary"), [(0, 512), (10_000, 512), (200_000, 2048), (50_000_000, 8192)])
+def test_a_starter_recipe_asks_for_no_larger_vocabulary_than_the_text_fills(num_bytes: int, vocabulary: int) -> None:
+    facts = {"source_bytes": {"a": num_bytes - num_bytes // 3, "b": num_bytes // 3}}
+    dataset: Any = SimpleNamespace(facts=facts, labels=(), path="d", split={"train": (), "heldout": ()}.get)
+    assert yaml.safe_load(starter("x", "d", "gpt", dataset))["data"]["vocabulary"] == vocabulary
 
 
 def test_init_writes_once_and_never_over_a_file(lode: Lode, here: Path) -> None:

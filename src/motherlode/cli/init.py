@@ -18,6 +18,7 @@ EXAMPLES = (
     "lode init datasets/photos --out small.yaml --family gan",
 )
 _ABOUT_COLUMN = 36
+_LEAST_VOCABULARY, _BYTES_AN_ENTRY = 512, 64
 _PLAIN = ("text", "number", "whole number", "mapping", "list of text")
 
 
@@ -80,6 +81,8 @@ def starter(name: str, path: str, family: str = "gan", dataset: Dataset | None =
     found = registry.find("family", family)
     options = found.Options
     values |= {("train", *place): value for place, value in _flat(found.defaults)}
+    if dataset is not None and "source_bytes" in dataset.facts:
+        values |= {("data", "vocabulary"): _vocabulary(sum(dataset.facts["source_bytes"].values()))}
     lines = [f"# A recipe is the whole of a run: `lode train` needs nothing else.{_facts(dataset)}"]
     for entry in schema.entries(Recipe):
         if entry.place == ("model",):
@@ -89,6 +92,15 @@ def starter(name: str, path: str, family: str = "gan", dataset: Dataset | None =
             lines += [""] * (entry.is_section and len(entry.place) == 1)
             lines += _lines([entry], values)
     return "\n".join(lines) + "\n"
+
+
+def _vocabulary(num_bytes: int) -> int:
+    """A vocabulary that a text of this size can fill, and learn: the usual one from half a megabyte on."""
+    from motherlode.recipe import DataOptions
+
+    most = int(DataOptions.model_fields["vocabulary"].default)
+    filled = 1 << (num_bytes // _BYTES_AN_ENTRY).bit_length() >> 1
+    return min(most, max(_LEAST_VOCABULARY, filled))
 
 
 def _lines(found: Iterable[Entry], values: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
