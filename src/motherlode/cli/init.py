@@ -77,7 +77,7 @@ def starter(name: str, path: str, family: str = "gan", dataset: Dataset | None =
     from motherlode.recipe import Recipe
 
     known = ", ".join(registry.names("family"))
-    values = {("name",): name, ("data", "path"): path}
+    values: dict[tuple[str, ...], Any] = {("name",): name, ("data", "path"): path}
     found = registry.find("family", family)
     options = found.Options
     values |= {("train", *place): value for place, value in _flat(found.defaults)}
