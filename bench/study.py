@@ -4,6 +4,7 @@ python bench/study.py prepare datasets/study       the raw, the cleaned and the 
 lode study docs/studies/book.yaml                  trains it (about 12 minutes of one core's time)
 python bench/study.py table studies/book           writes docs/studies/book.csv; so for studies/fashion
 python bench/study.py score docs/studies/book.csv  held-back cells, coverage, and grids at other prices
+python bench/study.py draw docs/studies/book.csv   the pictures of its page, as book.html in this folder
 """
 
 from __future__ import annotations
@@ -155,6 +156,20 @@ def compare(rows: list[dict[str, str]]) -> None:
             print(f"{name:34s} {len(kept):5d} {shares[0]:13.2f} {shares[1]:12.2f} {error:7.2%}")
 
 
+def draw(path: Path) -> None:
+    """Measured cells and the law through them, a panel an amount of data; and what data and compute can buy."""
+    from motherlode.studies import pictures
+    from motherlode.studies.report import template
+
+    law = fit_law(as_runs([row for row in read_table(path) if row["loss"]]), bootstrap=300)
+    page = template("study.html.j2").render(
+        title=path.stem, lead=f"{len(law.runs)} cells.", facets=pictures.pilots_and_curves(law),
+        map=pictures.law_map(law), warnings=law.warnings, tiles=(), why_no_law="", held_back=None, treatments=(),
+        amiss=(), cells=(), method=(),
+    )  # fmt: skip
+    Path(f"{path.stem}.html").write_text(page, encoding="utf-8")
+
+
 def prepare(out: Path) -> None:
     """Raw and held-out rows are written as they come: `prepare` would drop exact copies, which raw data have."""
     import motherlode as ml
@@ -171,13 +186,15 @@ def prepare(out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("prepare", "table", "score"))
+    parser.add_argument("what", choices=("prepare", "table", "score", "draw"))
     parser.add_argument("path", type=Path)
     given = parser.parse_args()
     if given.what == "prepare":
         prepare(given.path)
     elif given.what == "table":
         write_table(given.path, ROOT / "docs" / "studies" / f"{given.path.name}.csv")
+    elif given.what == "draw":
+        draw(given.path)
     else:
         score(given.path)
 

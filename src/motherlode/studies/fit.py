@@ -188,7 +188,7 @@ def _ridge(natural: dict[str, Floats]) -> float | None:
     if "A" not in natural or natural["A"].size < 20 or min(natural["A"].min(), natural["B"].min()) <= 0:
         return None
     log_a, log_b = np.log(natural["A"]), np.log(natural["B"])
-    if np.ptp(log_a) < 1e-9 or np.ptp(log_b) < 1e-9:
+    if min(np.std(log_a), np.std(log_b)) < 1e-3:
         return None
     return float(np.corrcoef(log_a, log_b)[0, 1])
 

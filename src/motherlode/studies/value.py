@@ -19,7 +19,7 @@ from motherlode.studies.laws import Floats, find_form
 
 _GOLDEN = 0.6180339887498949
 _WINDOW = 2.3  # natural logarithm: a factor of ten
-_SIZE_ROOM = (4.0, 30.0)  # how far below the smallest and above the largest pilot a size may be proposed
+_SIZE_ROOM = 30.0  # how far above the largest pilot a size may be proposed; none below the smallest shows too small
 
 
 @compiled
@@ -116,7 +116,7 @@ def sizes_allowed(law: Law) -> tuple[float, float]:
     low, high = float(np.log(law.runs.N.min())), float(np.log(law.runs.N.max()))
     if high - low < 0.05:
         return low, high + 1e-9
-    return low - float(np.log(_SIZE_ROOM[0])), high + float(np.log(_SIZE_ROOM[1]))
+    return low, high + float(np.log(_SIZE_ROOM))
 
 
 def value(

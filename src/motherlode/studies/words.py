@@ -82,7 +82,7 @@ def sentence(
     }[verdict]
     return (
         f"Buy {name}: {sure} it is the best use of {budget}; {bought} should better the loss by "
-        f"{arm.gain[0]:.1%} (90 %: {arm.gain[1]:.1%} to {arm.gain[2]:.1%}), against {rival.gain[0]:.1%} for "
+        f"{arm.gain[0]:z.1%} (90 %: {arm.gain[1]:z.1%} to {arm.gain[2]:z.1%}), against {rival.gain[0]:z.1%} for "
         f"{_NAMES[rival.kind]}. Data beat GPU-hours at {price_range(price, question)} or less."
         + (f" Better still, split it: {mixture(split)} ({split_gain:.1%})." if split_gain > 1.2 * arm.gain[0] else "")
     )
