@@ -11,7 +11,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -32,6 +32,9 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=(), validate_default=True
     )
+
+    example: ClassVar[str] = "`lode init` writes a starter recipe"
+    """Where a person finds a file of this kind to begin with."""
 
     @classmethod
     def refuse(cls, content: Mapping[str, Any], path: Path) -> None:
@@ -448,9 +451,9 @@ def read_yaml(path: str | Path, hint: str = "") -> Any:
 def load(model: type[Model], path: str | Path, changes: Sequence[str] = ()) -> Model:
     """Read any typed YAML file: see `Recipe.load`."""
     path = Path(path)
-    content = read_yaml(path, "`lode init` writes a starter recipe")
+    content = read_yaml(path, model.example)
     if not isinstance(content, dict):
-        raise RecipeError("the file must hold `key: value` pairs", str(path), "`lode init` writes a starter recipe")
+        raise RecipeError("the file must hold `key: value` pairs", str(path), model.example)
     model.refuse(content, path)
     if any(change.startswith(_BUDGET) for change in changes) and isinstance(content.get("train"), dict):
         content["train"].pop("budget", None)  # it has one key: one on the line stands in place of the file's

@@ -18,6 +18,7 @@ import yaml
 
 from motherlode import storage
 from motherlode.recipe import Recipe
+from motherlode.training import monitor
 from motherlode.training.pools import Generated
 from motherlode.training.run import Run
 
@@ -248,6 +249,16 @@ def test_training_on_a_full_disk_is_one_clear_error_and_goes_on_later(
     assert plain.exit_code == 0, plain.output
     weights = "checkpoints/step-6/model.safetensors"
     assert storage.hash_file(here / "runs" / "small" / weights) == storage.hash_file(here / "runs" / "plain" / weights)
+
+
+def test_a_full_disk_is_named_by_the_run_where_the_system_names_none(
+    lode: Lode, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(monitor.Monitor, "log", append)
+    assert_one_clear_error(lode("train", recipe), "disk must have room", "runs/small")
 
 
 @pytest.mark.parametrize("after", [0, 3])

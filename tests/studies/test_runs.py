@@ -88,6 +88,12 @@ def test_another_seed_is_not_a_copy(one_pass: dict[str, Floats]) -> None:
     assert len(read_runs(twice)) == 12
 
 
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_bytes(bytes(range(255)))
+    with pytest.raises(RunsError, match=r"must be text(.|\n)*UTF-8"):
+        read_runs(tmp_path / "runs.csv")
+
+
 def test_a_ragged_csv_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     path.write_text("N,D,loss\n1000000,1e8,3.0\n1000000,1e8\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -163,6 +163,8 @@ class StudyOptions(Strict):
         beside = Path(path).parent / options.recipe
         found = beside if beside.is_file() else Path(options.recipe)
         return options.model_copy(update={"recipe": read_content(found)})
+
+    example: ClassVar[str] = "docs/plans.md shows a study"
 
     @classmethod
     def refuse(cls, content: Mapping[str, Any], path: Path) -> None:

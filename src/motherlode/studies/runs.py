@@ -180,8 +180,11 @@ def _read_file(path: Path) -> dict[str, Any]:
         rows = storage.read_lines(path)
         names = {name: None for row in rows for name in row}
         return {name: [row.get(name) for row in rows] for name in names}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = [line for line in file if line.strip() and not line.lstrip().startswith("#")]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [line for line in file if line.strip() and not line.lstrip().startswith("#")]
+    except UnicodeDecodeError as error:
+        raise RunsError("a table of runs must be text", str(path), storage.why_unreadable(error, path)) from error
     reader = csv.reader(lines)
     header = [name.strip() for name in next(reader, [])]
     rows_of_text = [row for row in reader if row]

@@ -214,6 +214,10 @@ def train(recipe: Recipe, *, start: Path | None = None, progress: Listener | Non
             ranks.lead(lambda: _take(recipe.folder, held))
             _train(assembly, listener, start)
         return Run.open(recipe.folder)
+    except OSError as error:
+        if error.filename is None and error.errno:  # a write to an open file does not say where it went
+            raise storage.explain(error, recipe.folder) from error
+        raise
     finally:
         torch.random.set_rng_state(ambient)
 
