@@ -54,10 +54,9 @@ def logits(classifier: Classifier, pictures: Tensor) -> Tensor:
     return torch.cat([classifier(part) for part in pictures.split(500)])
 
 
-def train(epochs: int) -> Classifier:
-    """Train from scratch, with mirrored pictures as the only augmentation."""
+def train(pictures: Tensor, answers: Tensor, epochs: int) -> Classifier:
+    """Train from scratch on uint8 (N, 1, 32, 32), with mirrored pictures as the only augmentation."""
     torch.manual_seed(0)
-    pictures, answers = images("train", 32), labels("train")
     classifier = Classifier().to(memory_format=torch.channels_last)
     steps = epochs * (len(pictures) // _BATCH)
     optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=5e-2)
@@ -75,16 +74,22 @@ def train(epochs: int) -> Classifier:
     return classifier.eval()
 
 
-def load() -> Classifier:
+def save(classifier: Classifier, path: Path) -> None:
+    """Keep the weights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in classifier.state_dict().items()}, path)
+
+
+def load(path: Path = WEIGHTS) -> Classifier:
     """The trained classifier.
 
     Raises:
         SystemExit: it has not been trained.
     """
-    if not WEIGHTS.exists():
+    if not path.exists():
         raise SystemExit("run `python bench/classifier.py` first")
     classifier = Classifier()
-    classifier.load_state_dict(load_file(WEIGHTS))
+    classifier.load_state_dict(load_file(path))
     return classifier.eval()
 
 
@@ -93,8 +98,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     asked = parser.parse_args()
     if not WEIGHTS.exists():
-        WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.contiguous() for name, value in train(asked.epochs).state_dict().items()}, WEIGHTS)
+        save(train(images("train", 32), labels("train"), asked.epochs), WEIGHTS)
     answers = logits(load(), images("t10k", 32))
     right = (answers.argmax(1) == labels("t10k")).float().mean()
     print(f"right on the test images: {right:.2%}; Inception Score of the test images: {inception_score(answers):.2f}")

@@ -26,6 +26,8 @@ from motherlode.randomness import numpy_generator
 ITEMS = ("t-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 CANVAS, ITEM, FRAMES, RATE = 32, 20, 16, 8.0
+NUM = 10_000
+"""Clips, of as many different items; those of the judge in `video_text.py` are none of them."""
 QUALITY = 10
 """Constant rate factor: no loss that an eye sees."""
 
@@ -37,10 +39,14 @@ def caption_of(item: str, direction: str) -> str:
     return f"{'an' if item[0] in 'aeiou' else 'a'} {item} moves {direction}"
 
 
+def shrunk(item_HW: NDArray[np.uint8]) -> Image.Image:
+    """An item at the size it has in clips."""
+    return Image.fromarray(item_HW).resize((ITEM, ITEM), Image.Resampling.BICUBIC)
+
+
 def clip_of(item_HW: NDArray[np.uint8], direction: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     """uint8 (F, H, W, 1): the item moves all the way, smoothly, by parts of a pixel."""
-    small = Image.fromarray(item_HW).resize((ITEM, ITEM), Image.Resampling.BICUBIC)
-    room = CANVAS - ITEM
+    small, room = shrunk(item_HW), CANVAS - ITEM
     step_y, step_x = DIRECTIONS[direction]
     place = rng.uniform(0, room, 2)
     ends = rng.uniform(0, 0.15 * room), rng.uniform(0.85 * room, room)
@@ -49,16 +55,26 @@ def clip_of(item_HW: NDArray[np.uint8], direction: str, rng: np.random.Generator
         along = ends[0] + (ends[1] - ends[0]) * share
         top = place[0] if not step_y else (along if step_y > 0 else room - along)
         left = place[1] if not step_x else (along if step_x > 0 else room - along)
-        matrix = (1.0, 0.0, -left, 0.0, 1.0, -top)
-        moved = small.transform((CANVAS, CANVAS), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-        frames.append(np.asarray(moved))
+        frames.append(frame_of(small, top, left))
     return np.stack(frames)[..., None]
+
+
+def frame_of(small: Image.Image, top: float, left: float) -> NDArray[np.uint8]:
+    """uint8 (H, W): an item at a place, which may be between pixels."""
+    matrix = (1.0, 0.0, -left, 0.0, 1.0, -top)
+    return np.asarray(small.transform((CANVAS, CANVAS), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR))
+
+
+def order_of(num: int, seed: int) -> NDArray[np.int64]:
+    """In which order so many pictures become clips."""
+    order: NDArray[np.int64] = numpy_generator(seed, "moving items").permutation(num)
+    return order
 
 
 def rows(part: str, num: int, seed: int) -> Iterator[dict[str, Any]]:
     """Rows of the table, in random order of items."""
     pictures, numbers = images(part, 28).numpy()[:, 0], labels(part).numpy()
-    order = numpy_generator(seed, "moving items").permutation(len(pictures))
+    order = order_of(len(pictures), seed)
     for number in range(num):
         rng = numpy_generator(seed, "moving clip", number)
         item = order[number % len(order)]
@@ -71,7 +87,7 @@ def rows(part: str, num: int, seed: int) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--num", type=int, default=10_000)
+    parser.add_argument("--num", type=int, default=NUM)
     parser.add_argument("--part", choices=("train", "t10k"), default="train")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)

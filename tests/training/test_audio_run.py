@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "modality"))
-from audio_samples import file, voice
-
 import motherlode as ml
-from motherlode.data.dataset import Dataset
 from motherlode.recipe import Recipe
 from motherlode.safety import provenance
 from motherlode.training.run import Run
@@ -23,22 +17,12 @@ from motherlode.training.run import Run
 RATE = 8000
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    root = tmp_path_factory.mktemp("audio")
-    source = root / "source"
-    source.mkdir()
-    for seed in range(40):
-        (source / f"{seed}.wav").write_bytes(file(voice(0.3, RATE, seed=seed, pitch=90 + 5 * seed), RATE))
-    return ml.prepare(source, modality="audio", out=root / "dataset", heldout=0.2)
-
-
-def trained(dataset: Dataset, folder: Path, model: dict[str, object]) -> Run:
+def trained(sounds: Path, folder: Path, model: dict[str, object]) -> Run:
     recipe = Recipe.model_validate(
         {
             "name": "run",
             "out": str(folder),
-            "data": {"path": str(dataset.path), "seconds": 0.128},
+            "data": {"path": str(sounds), "seconds": 0.128},
             "model": model,
             "train": {"batch": 8, "budget": {"steps": 3}, "precision": "fp32", "compile": "off"},
         }
@@ -46,8 +30,8 @@ def trained(dataset: Dataset, folder: Path, model: dict[str, object]) -> Run:
     return ml.train(recipe)
 
 
-def test_a_gan_of_sound_writes_files_that_say_where_they_are_from(dataset: Dataset, tmp_path: Path) -> None:
-    run = trained(dataset, tmp_path, {"family": "gan", "width": 8})
+def test_a_gan_of_sound_writes_files_that_say_where_they_are_from(sounds: Path, tmp_path: Path) -> None:
+    run = trained(sounds, tmp_path, {"family": "gan", "width": 8})
     assert run.spec.rate == RATE
     made = ml.generate(run, num=3, out=tmp_path / "out")
     assert made.dtype == torch.int16
@@ -65,10 +49,10 @@ def test_a_gan_of_sound_writes_files_that_say_where_they_are_from(dataset: Datas
     assert report["frechet"].label == "frechet[log-mel]"
 
 
-def test_a_codec_of_sound_codes_clips_of_any_length(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_codec_of_sound_codes_clips_of_any_length(sounds: Path, tmp_path: Path) -> None:
     codebook = {"codes": 16, "quantisers": 2, "start_steps": 0}
     model = {"family": "autoencoder", "kind": "rvq", "strides": [8, 4], "width": 8, "stem": 0, "codebook": codebook}
-    run = trained(dataset, tmp_path, model)
+    run = trained(sounds, tmp_path, model)
     family = run.load("last").eval()
     assert family.code_space is not None
     assert family.code_space.stride == (32,)

@@ -1,4 +1,4 @@
-"""Stop and kill the training of autoencoders: codebooks, critics and mixtures go on to the same bits."""
+"""Stop and kill trainings of pictures, sound and clips: codebooks, critics and mixtures go on to the same bits."""
 
 from __future__ import annotations
 
@@ -20,21 +20,49 @@ from motherlode.recipe import Recipe, parse
 from motherlode.training.run import Run, train
 
 STEPS = 30
-MODELS: dict[str, dict[str, Any]] = {
-    "rvq with a critic": {
-        "kind": "rvq",
-        "codebook": {"codes": 16, "quantisers": 2, "start_steps": 8},
-        "critic": {"kind": "patch", "width": 8, "ramp_steps": 10},
-    },
-    "vae with a mixture": {"kind": "vae", "mixture": 2},
+PICTURES = {"resolution": 16}
+SMALL = {"family": "autoencoder", "width": 8, "latent": 4, "blocks": 0}
+CODEBOOK = {"codes": 16, "quantisers": 2, "start_steps": 8}
+MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "rvq with a critic": (
+        "fashion",
+        PICTURES,
+        {
+            **SMALL,
+            "kind": "rvq",
+            "codebook": CODEBOOK,
+            "critic": {"kind": "patch", "width": 8, "ramp_steps": 10},
+        },
+    ),
+    "vae with a mixture": ("fashion", PICTURES, {**SMALL, "kind": "vae", "mixture": 2}),
+    "codec of sound": (
+        "sounds",
+        {"seconds": 0.128},
+        {
+            **SMALL,
+            "kind": "rvq",
+            "strides": [8, 4],
+            "codebook": CODEBOOK,
+            "spectral": {"weight": 0.5},
+            "critic": {"kind": "stft", "width": 4, "windows": [64, 128], "ramp_steps": 10},
+        },
+    ),
+    "codec of clips": (
+        "clips",
+        {**PICTURES, "seconds": 1.0},
+        {**SMALL, "kind": "rvq", "blocks": 1, "strides": [[2, 2, 2], [2, 2, 2]], "codebook": CODEBOOK},
+    ),
+    "gan of clips": ("clips", PICTURES, {"family": "gan", "width": 4, "noise": 8, "conditional": True}),
 }
+"""Name: the fixture that makes the dataset, what the run sees of it, the model."""
 
 
-def content(dataset: Path, model: dict[str, Any], steps: int) -> dict[str, Any]:
+def content(request: pytest.FixtureRequest, name: str, steps: int) -> dict[str, Any]:
+    fixture, data, model = MODELS[name]
     return {
         "name": "tiny",
-        "data": {"path": str(dataset), "resolution": 16},
-        "model": {"family": "autoencoder", "width": 8, "latent": 4, "blocks": 0, **model},
+        "data": {"path": str(request.getfixturevalue(fixture)), **data},
+        "model": model,
         "train": {
             "batch": 16,
             "device": "cpu",
@@ -50,9 +78,9 @@ def content(dataset: Path, model: dict[str, Any], steps: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_a_run_in_two_parts_is_the_run_in_one(fashion: Path, tmp_path: Path, name: str) -> None:
+def test_a_run_in_two_parts_is_the_run_in_one(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
     def run(out: str, steps: int) -> Run:
-        recipe = {**content(fashion, MODELS[name], steps), "out": str(tmp_path / out)}
+        recipe = {**content(request, name, steps), "out": str(tmp_path / out)}
         recipe["train"]["sample_every"] = 1
         return train(parse(Recipe, recipe))
 
@@ -66,9 +94,9 @@ def test_a_run_in_two_parts_is_the_run_in_one(fashion: Path, tmp_path: Path, nam
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", list(MODELS))
-def test_kill_nine_at_ten_random_instants(fashion: Path, tmp_path: Path, name: str) -> None:
+def test_kill_nine_at_ten_random_instants(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(content(fashion, MODELS[name], STEPS)))
+    path.write_text(yaml.safe_dump(content(request, name, STEPS)))
     with Nursery(path) as nursery:
         asked = {"pause_sec": 0.01}
         assert nursery.run(out=str(tmp_path / "whole"), **asked) == 0

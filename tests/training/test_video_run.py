@@ -15,21 +15,12 @@ from motherlode.recipe import Recipe, parse
 from motherlode.safety import provenance
 from motherlode.training.run import Run
 
-SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data" / "moving-fashion.parquet"
 
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("datasets") / "moving"
-    ml.prepare(SAMPLE, modality="video", out=out, heldout=0.4, near_duplicates="off", outliers="off", workers=1)
-    return out
-
-
-def recipe(dataset: Path, out: Path, model: dict[str, object], **data: object) -> Recipe:
+def recipe(clips: Path, out: Path, model: dict[str, object], **data: object) -> Recipe:
     content = {
         "name": str(model["family"]),
         "out": str(out),
-        "data": {"path": str(dataset), "resolution": 16, **data},
+        "data": {"path": str(clips), "resolution": 16, **data},
         "model": model,
         "train": {"batch": 8, "budget": {"steps": 4}, "sample_every": 0.5, "checkpoint_every": 0.5},
         "evaluate": {"num_samples": 64, "extractor": "raw-pixels"},
@@ -38,9 +29,9 @@ def recipe(dataset: Path, out: Path, model: dict[str, object], **data: object) -
 
 
 @pytest.fixture(scope="module")
-def gan(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def gan(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     model = {"family": "gan", "network": "dcgan", "width": 4, "noise": 8, "conditional": True}
-    return ml.train(recipe(dataset, tmp_path_factory.mktemp("runs"), model))
+    return ml.train(recipe(clips, tmp_path_factory.mktemp("runs"), model))
 
 
 def test_a_gan_of_clips(gan: Run) -> None:
@@ -57,11 +48,11 @@ def test_a_gan_of_clips(gan: Run) -> None:
 
 
 def test_generated_clips_are_files_that_say_so(gan: Run, tmp_path: Path) -> None:
-    clips = ml.generate(gan, num=3, seed=1, condition="sneaker", out=tmp_path / "made")
-    assert tuple(clips.shape) == (3, 1, 16, 16, 16)
+    made = ml.generate(gan, num=3, seed=1, condition="sneaker", out=tmp_path / "made")
+    assert tuple(made.shape) == (3, 1, 16, 16, 16)
     files = sorted((tmp_path / "made").glob("[0-9]*.webp"))
     assert len(files) == 3
-    for file, clip in zip(files, clips.numpy()):
+    for file, clip in zip(files, made.numpy()):
         facts = provenance.read(file.read_bytes())
         assert facts is not None
         assert facts["label"] == "sneaker"
@@ -70,13 +61,13 @@ def test_generated_clips_are_files_that_say_so(gan: Run, tmp_path: Path) -> None
     assert (tmp_path / "made" / "grid.mp4").is_file()
 
 
-def test_folders_of_clips_are_compared(gan: Run, dataset: Path, tmp_path: Path) -> None:
+def test_folders_of_clips_are_compared(gan: Run, clips: Path, tmp_path: Path) -> None:
     ml.generate(gan, num=12, seed=1, out=tmp_path / "made")
     for name in ("grid.webp", "grid.png"):
         (tmp_path / "made" / name).unlink()
     (tmp_path / "made" / "grid.mp4").unlink()
     found = ml.evaluate(
-        samples=tmp_path / "made", reference=dataset, extractor="raw-pixels", measures=("motion",), modality="video"
+        samples=tmp_path / "made", reference=clips, extractor="raw-pixels", measures=("motion",), modality="video"
     )
     assert found["frechet_motion"].num_samples == 12
 
@@ -86,7 +77,7 @@ def test_export_of_a_gan_of_clips(gan: Run, tmp_path: Path) -> None:
     assert (export(gan, tmp_path / "export", formats=("safetensors", "onnx")) / "model.onnx").is_file()
 
 
-def test_codes_of_clips(dataset: Path, tmp_path: Path) -> None:
+def test_codes_of_clips(clips: Path, tmp_path: Path) -> None:
     model = {
         "family": "autoencoder",
         "kind": "vq",
@@ -94,11 +85,11 @@ def test_codes_of_clips(dataset: Path, tmp_path: Path) -> None:
         "strides": [[2, 4, 4], [2, 1, 1]],
         "codebook": {"codes": 16},
     }
-    run = ml.train(recipe(dataset, tmp_path, model, seconds=1.0))
+    run = ml.train(recipe(clips, tmp_path, model, seconds=1.0))
     assert run.spec.shape == (1, 8, 16, 16)
     family = run.load("best")
-    clips = ml.Dataset.open(dataset).split("heldout").rows()
-    media = [row["video"]["bytes"] for row, _ in zip(clips, range(3))]
+    rows = ml.Dataset.open(clips).split("heldout").rows()
+    media = [row["video"]["bytes"] for row, _ in zip(rows, range(3))]
     import torch
 
     normal = MODALITY.normalise(torch.from_numpy(np.stack([MODALITY.decode(item, run.spec) for item in media])))
