@@ -20,7 +20,7 @@ from motherlode.studies import intervals, kernels
 from motherlode.studies.law import Cost, Law, Member
 from motherlode.studies.laws import AUTOMATIC, Floats, Form, find_form
 from motherlode.studies.runs import Runs, RunsError, read_runs
-from motherlode.studies.solve import HUBER, Solution, pose, refit, resample, solve
+from motherlode.studies.solve import HUBER, Solution, at_once, pose, refit, resample, solve
 from motherlode.studies.value import value
 
 _REPEATED = 1.5  # passes beyond which a cell says something about repetition
@@ -62,11 +62,14 @@ def fit_law(
     if fixed and form == "auto":
         raise RecipeError("parameters can be fixed only in a named form", form, "give form=")
     delta = huber if huber is not None else max(HUBER, _seed_noise(table) or 0.0)
-    solutions = {f.name: solve(pose(f, table, fixed=fixed, delta=delta)) for f in chosen}
+    found = at_once(lambda f: solve(pose(f, table, fixed=fixed, delta=delta)), chosen)
+    solutions = {f.name: solution for f, solution in zip(chosen, found)}
     origins = [] if fixed else intervals.rolling_origin(chosen, table)
     near = intervals.weigh_near(solutions, seed) if len(solutions) > 1 else {chosen[0].name: 1.0}
     far = intervals.weigh(chosen, origins, near)
     order = sorted({**near, **far}, key=lambda name: (-near.get(name, 0.0), -far.get(name, 0.0), name))
+    most = {name: max(near.get(name, 0.0), far.get(name, 0.0)) for name in order}
+    draws = at_once(lambda name: resample(solutions[name], round(bootstrap * most[name]), seed), order)
     members = tuple(
         Member(
             form=name,
@@ -74,10 +77,10 @@ def fit_law(
             far=far.get(name, 0.0),
             objective=solutions[name].objective,
             theta=solutions[name].theta,
-            draws=resample(solutions[name], round(bootstrap * max(near.get(name, 0.0), far.get(name, 0.0))), seed),
+            draws=drawn,
             centre=solutions[name].problem.centre,
         )
-        for name in order
+        for name, drawn in zip(order, draws)
     )
     lead = solutions[order[0]]
     natural = _natural_draws(lead, members[0].draws)

@@ -10,7 +10,7 @@ spread between forms, rate × decades.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from motherlode.randomness import numpy_generator
 from motherlode.studies.laws import Floats, Form
 from motherlode.studies.runs import Runs
-from motherlode.studies.solve import Solution, pose, refit, solve
+from motherlode.studies.solve import Solution, at_once, pose, refit, solve
 
 DECADES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 DEFAULT_RATE = 0.10  # of the loss, a decade, where the pilots cannot tell
@@ -81,25 +81,36 @@ def z_of(level: float) -> float:
 def rolling_origin(forms: Sequence[Form], runs: Runs) -> list[Origin]:
     """Fit the smaller pilots, predict the larger: at most six origins, deepest last."""
     flops = runs.flops
-    origins: list[Origin] = []
+    depths: list[tuple[float, int]] = []
+    cuts: dict[int, tuple[Runs, Runs]] = {}
     for decades in DECADES:
         below = flops <= flops.max() / 10**decades * 1.001
-        small, large = runs.where(below), runs.where(~below)
-        able = [form for form in forms if small.num_distinct() >= form.num_cells]
-        if not able or len(large) < 2:
-            continue
-        if origins and origins[-1].num_fitted == len(small):
-            origins.append(replace(origins[-1], decades=decades))
-            continue
-        ahead = np.log10(large.flops / small.flops.max())
-        predicted = {}
-        for form in able:
-            if form.sees_unique and runs.epochs.max() > 1.05 and small.epochs.max() < 1.05:
-                continue
-            predicted[form.name] = solve(pose(form, small), quick=True).predict(large.table, large.group)
-        if predicted:
-            origins.append(Origin(decades, len(small), ahead, large.loss, predicted))
+        number = int(below.sum())
+        if 0 < number <= len(runs) - 2:
+            depths.append((decades, number))
+            cuts.setdefault(number, (runs.where(below), runs.where(~below)))
+
+    def foretell(task: tuple[int, Form]) -> Floats:
+        small, large = cuts[task[0]]
+        return solve(pose(task[1], small), quick=True).predict(large.table, large.group)
+
+    tasks = [(number, form) for number, (small, _) in cuts.items() for form in forms if _able(form, small, runs)]
+    predicted: dict[int, dict[str, Floats]] = {}
+    for (number, form), values in zip(tasks, at_once(foretell, tasks)):
+        predicted.setdefault(number, {})[form.name] = values
+    origins = []
+    for decades, number in depths:
+        if number in predicted:
+            small, large = cuts[number]
+            ahead = np.log10(large.flops / small.flops.max())
+            origins.append(Origin(decades, number, ahead, large.loss, predicted[number]))
     return origins
+
+
+def _able(form: Form, small: Runs, runs: Runs) -> bool:
+    """Enough cells for the form; and some that repeat data, where the form and the whole table know of repetition."""
+    blind = form.sees_unique and runs.epochs.max() > 1.05 and small.epochs.max() < 1.05
+    return small.num_distinct() >= form.num_cells and not blind
 
 
 def weigh(forms: Sequence[Form], origins: Sequence[Origin], between: Mapping[str, float]) -> dict[str, float]:
