@@ -71,6 +71,12 @@ def test_datasets_and_runs_in_a_source_are_no_samples(tmp_path: Path) -> None:
     assert planned.ignored == {sources.MADE: 2, ".json": 1}
 
 
+def test_a_pipe_is_no_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(SourceError, match="a folder or a file"):
+        rows(tmp_path / "pipe.png")
+
+
 def test_an_empty_name_is_not_this_folder() -> None:
     with pytest.raises(SourceError, match="must be named"):
         rows("")

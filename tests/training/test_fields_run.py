@@ -256,6 +256,9 @@ def test_held_out_rows_without_partners_are_told_of(sets: Path, tmp_path: Path) 
     told = about_dropped(assembly.token_facts)
     assert any("no held-out row" in line for line in told)
     assert any(f"without image {len(names) - 12}" in line for line in told)
+    wasteful = {"fields": {**assembly.token_facts["fields"], "padding": 0.4, "longest_document": 55}}
+    assert "the longest document has 55 tokens" in about_dropped(wasteful)[-1]
+    assert 0 < assembly.token_facts["fields"]["longest_document"] <= assembly.spec.shape[0]
 
 
 def test_a_codec_trained_on_after_training_began_is_another_run(run_path: Path, sets: Path, tmp_path: Path) -> None:

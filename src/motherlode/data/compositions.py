@@ -218,8 +218,12 @@ class Compositions:
     @property
     def num_tokens(self) -> int:
         """Tokens of an epoch's documents, padding not counted; those of the first one."""
+        return int(self._first_sizes().sum())
+
+    def _first_sizes(self) -> NDArray[np.int64]:
+        """Tokens of each document of the first epoch."""
         epoch = self._epoch(0)
-        return int(self._sizes_of(epoch.rows_D, epoch.tasks_D, epoch.bare_D).sum())
+        return self._sizes_of(epoch.rows_D, epoch.tasks_D, epoch.bare_D)
 
     def repetition(self, num_windows: int) -> dict[str, float]:
         """Passes over the documents that so many windows make."""
@@ -250,6 +254,7 @@ class Compositions:
             "documents": {task.name: count for task, count in zip(tasks, counts_K)},
             "windows": len(self),
             "padding": 1 - self.num_tokens / (len(self) * self.spec.shape[0]),
+            "longest_document": int(self._first_sizes().max()),
             "bare": float(epoch.bare_D.mean()),
             "tokens": {
                 name: {"mean": float(found[found >= 0].mean()), "most": int(found.max())}

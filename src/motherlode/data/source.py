@@ -517,6 +517,8 @@ def _place(name: str, path: str) -> Place:
         return Place(name or local.name.split(".")[0], str(local.resolve().parent), (local.resolve().name,))
     if any(sign in path for sign in "*?["):
         return _globbed(name, local)
+    if local.exists():
+        raise SourceError("the source must be a folder or a file", path, "a pipe or a device cannot be read twice")
     raise SourceError("the source must exist", path, storage.near_path(local))
 
 

@@ -50,5 +50,8 @@ def about_dropped(facts: Mapping[str, Any]) -> list[str]:
     if not found["heldout_documents"]:
         told.append("no held-out row makes a document: nothing tells how the model does on unseen data")
     if found["padding"] > _MUCH_PADDING:
-        told.append(f"{found['padding']:.0%} of the windows is padding: another data.length would fit documents better")
+        told.append(
+            f"{found['padding']:.0%} of the windows is padding: the longest document has {found['longest_document']} "
+            "tokens, so a data.length that is a multiple of that wastes less"
+        )
     return told
