@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from motherlode.data import kernels
 
@@ -16,12 +14,6 @@ def test_disjoint_sets_are_named_by_their_smallest_row() -> None:
     kernels.flatten(parent)
     assert parent.tolist() == [0, 1, 2, 2, 4, 2, 6, 2]
     assert kernels.find(parent, 7) == 2
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 2**64 - 1))
-def test_num_bits(word: int) -> None:
-    assert kernels.num_bits(np.uint64(word)) == word.bit_count()
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])

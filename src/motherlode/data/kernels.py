@@ -8,11 +8,10 @@ Shape legend: N rows, Q queries, K fingerprints a row, E = N*K table entries, P 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from motherlode.modality._bits import num_set
 from motherlode.modality._compiled import compiled, inner
 
 NUM_BANDS = 4
@@ -45,16 +44,6 @@ def flatten(parent_N: NDArray[np.int64]) -> None:
     """Make every row point at its root."""
     for row in range(parent_N.shape[0]):
         parent_N[row] = find(parent_N, row)
-
-
-@inner
-def num_bits(word: Any) -> int:
-    """Set bits of a 64-bit word (the compiler turns this into one instruction)."""
-    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    count: int = (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
-    return count
 
 
 @compiled
@@ -113,7 +102,7 @@ def near_in_band(
             left -= stop - start
             for e in range(start, stop):
                 difference = codes_E[e] ^ query
-                bits = num_bits(difference)
+                bits = num_set(difference)
                 if bits > max_bits:
                     continue
                 other, column = entries_E[e] // num_columns, entries_E[e] % num_columns
@@ -135,7 +124,7 @@ def near_in_band(
 @compiled
 def _is_in_earlier_band(difference: np.uint64, band: int, radius: int) -> bool:
     for b in range(band):  # noqa: SIM110 - numba compiles no generators
-        if num_bits((difference >> np.uint64(BAND_BITS * b)) & BAND_MASK) <= radius:
+        if num_set((difference >> np.uint64(BAND_BITS * b)) & BAND_MASK) <= radius:
             return True
     return False
 
