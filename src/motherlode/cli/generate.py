@@ -58,7 +58,7 @@ def command(
     ),
     variant: str = typer.Option("", help="Which weights, e.g. ema or raw.", show_default="those that scored best"),
     checkpoint: str = CHECKPOINT,
-    device: str = typer.Option("cpu", help="Where to compute: cpu, cuda, cuda:1, mps, auto."),
+    device: str = typer.Option("auto", help="Where to compute: auto, cpu, cuda, cuda:1, mps."),
 ) -> None:
     """Generate samples from a run."""
     from motherlode.errors import RecipeError

@@ -222,7 +222,7 @@ def composer(
     *,
     variant: str = "",
     which: str = "best",
-    device: str = "cpu",
+    device: str = "auto",
 ) -> Composer:
     """Open a run over fields to make samples with.
 

@@ -62,7 +62,7 @@ def generate(
     prompt: Any = None,
     options: GenerateOptions | None = None,
     which: str = "best",
-    device: str = "cpu",
+    device: str = "auto",
 ) -> Tensor | list[str] | list[Composition]:
     """Generate `num` samples; with `out`, also write them as files that say where they came from.
 
@@ -163,7 +163,7 @@ def chunks(
     variant: str = "",
     *,
     which: str = "best",
-    device: str = "cpu",
+    device: str = "auto",
 ) -> Iterator[Chunk]:
     """As `generate`, a chunk at a time in flat memory."""
     import torch

@@ -147,7 +147,7 @@ def author(
     *,
     variant: str = "",
     which: str = "best",
-    device: str = "cpu",
+    device: str = "auto",
 ) -> Author:
     """Open a run to write with.
 
