@@ -82,8 +82,7 @@ def fit_law(
         )
         for name, drawn in zip(order, draws)
     )
-    lead = solutions[order[0]]
-    natural = _natural_draws(lead, members[0].draws)
+    natural = _natural_draws(solutions[order[0]], members[0].draws)
     correlation = _ridge(natural)
     law = Law(
         form=form,
@@ -105,7 +104,7 @@ def fit_law(
     warnings = (
         *table.warnings,
         *_table_warnings(table),
-        *_fit_warnings(lead, natural, correlation),
+        *_fit_warnings(solutions[order[0]], natural, correlation),
         *([] if discrepancy.calibrated else [_UNCALIBRATED]),
     )
     return replace(law, discrepancy=discrepancy, warnings=warnings)
