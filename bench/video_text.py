@@ -86,12 +86,12 @@ def tell(name: str, judge: Classifier, clips: NDArray[np.uint8], truth: Truth) -
     print(f"{name}: {', '.join(parts)}, n = {len(clips)}", flush=True)
 
 
-def generated(run: Path, num: int, guidance: float, out: Path) -> tuple[NDArray[np.uint8], Truth]:
+def generated(run: Path, num: int, guidance: float, temperature: float, out: Path) -> tuple[NDArray[np.uint8], Truth]:
     """Clips of `num` captions, every item and direction in turn, and what they should show."""
     pairs = [(number % len(ITEMS), number // len(ITEMS) % len(DIRECTIONS)) for number in range(num)]
     prompts = [{"caption": caption_of(ITEMS[item], list(DIRECTIONS)[way])} for item, way in pairs]
     opened = Run.open(run)
-    options = opened.recipe.generate.model_copy(update={"guidance": guidance})
+    options = opened.recipe.generate.model_copy(update={"guidance": guidance, "temperature": temperature})
     made = ml.generate(opened, num=num, seed=0, prompt=prompts, options=options, out=out)
     clips = np.stack([composition.made["video"] for composition in made])
     return clips, (np.array([item for item, _ in pairs]), np.array([way for _, way in pairs]))
@@ -128,6 +128,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--num", type=int, default=400)
     parser.add_argument("--guidance", type=float, nargs="*", default=[1.0, 2.0])
+    parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--out", type=Path, default=Path("video-text-samples"))
     chosen = parser.parse_args()
     codec = Run.open(chosen.codec)
@@ -143,7 +144,7 @@ def main() -> None:
     tell("the same through the codec", judge, coded, truth)
     for guidance in chosen.guidance if chosen.run is not None else ():
         out = chosen.out / f"guidance-{guidance}"
-        made, asked = generated(chosen.run, chosen.num, guidance, out)
+        made, asked = generated(chosen.run, chosen.num, guidance, chosen.temperature, out)
         tell(f"generated, guidance {guidance}", judge, made, asked)
         show(chosen.out / f"guidance-{guidance}.webp", real, coded, made, asked)
 

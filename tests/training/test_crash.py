@@ -46,6 +46,8 @@ def assert_identical(run: Run, whole: Run) -> None:
     for fact in ("best", "samples", "draws", "flops", "status"):
         assert run.facts[fact] == whole.facts[fact]
     for path in (whole.path / "samples").glob("*"):
+        if path.suffix == ".mp4":
+            continue  # x264 does not always write the same frames as the same bytes; the WebP beside it is compared
         assert (run.path / "samples" / path.name).read_bytes() == path.read_bytes()
     assert not [path for path in run.path.rglob(".*") if path.name != ".lock"]
 
