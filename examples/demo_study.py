@@ -20,8 +20,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "data" / "book.jsonl.gz"
 STUDY = HERE / "study.yaml"
-QUESTION = ("--budget", "0.003", "--gpu-hour", "0.05", "--data-price", "0.05/M", "--compute", "3e11")
-OWNERS = {"rich": "700k", "poor": "7k"}
+QUESTION = ("--budget", "0.001", "--gpu-hour", "0.05", "--data-price", "0.05/M", "--compute", "3e11")
+OWNERS = {"rich": "700k", "poor": "4k"}
 """Tokens owned by two who ask the same question: one has hardly read the data once, one has worn them out."""
 
 
