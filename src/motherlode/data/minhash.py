@@ -36,11 +36,13 @@ _ROUNDS = ((1, 1), (2, 3), (4, REACH))
 """Distances within a bucket that are tried together: a pile of copies is one set after the first."""
 BAND_BYTES = 256 << 20
 """Most bytes of entries of one band that are sorted at a time."""
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 8 << 20
 """Most bytes of text whose shingles are held at a time, unless one pair has more."""
 _ENTRY_BYTES = 48
 _BLOCK_ROWS = 1 << 16
 _MOST_PAIRS = 1 << 16
+_LEAST_TEXTS = 16
+"""Texts, of kilobytes each, that are worth a thread: a batch has some hundreds."""
 _FAILED_SLOTS = (1 << 20) + 7
 _NO_BAND = np.uint64(0)
 
@@ -188,7 +190,11 @@ def _verify(pairs_Q2: NDArray[np.int64], shingles: Shingles, threshold: float) -
     from motherlode.data import minhash_kernels
 
     rows_M, numbers = np.unique(pairs_Q2, return_inverse=True)
-    found = [item for item in on_all_cores(lambda part: shingles(rows_M[part]), len(rows_M)) if len(item[1]) > 1]
+    found = [
+        item
+        for item in on_all_cores(lambda part: shingles(rows_M[part]), len(rows_M), _LEAST_TEXTS)
+        if len(item[1]) > 1
+    ]
     grams = np.concatenate([item[0] for item in found])
     starts_M1 = np.concatenate([[0], *(np.diff(item[1]) for item in found)]).cumsum()
     texts_Q2 = numbers.reshape(-1, 2)
@@ -197,5 +203,5 @@ def _verify(pairs_Q2: NDArray[np.int64], shingles: Shingles, threshold: float) -
     def piece(part: slice) -> None:
         minhash_kernels.alike(grams, starts_M1, texts_Q2[part], threshold, is_alike_Q[part])
 
-    on_all_cores(piece, len(pairs_Q2))
+    on_all_cores(piece, len(pairs_Q2), _LEAST_TEXTS)
     return is_alike_Q

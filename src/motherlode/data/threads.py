@@ -15,9 +15,15 @@ Result = TypeVar("Result")
 _LEAST_ITEMS = 256
 
 
-def on_all_cores(function: Callable[[slice], Result], num: int) -> list[Result]:
-    """Results of `function` on consecutive slices of `num` items, in threads: its kernels release the lock."""
-    num_pieces = min(num_cores(), max(1, num // _LEAST_ITEMS))
+def on_all_cores(function: Callable[[slice], Result], num: int, least: int = _LEAST_ITEMS) -> list[Result]:
+    """Results of `function` on consecutive slices of `num` items, in threads: its kernels release the lock.
+
+    Args:
+        function: of a slice of the items.
+        num: how many items there are.
+        least: items that are worth a thread.
+    """
+    num_pieces = min(num_cores(), max(1, num // least))
     edges = [num * i // num_pieces for i in range(num_pieces + 1)]
     parts = [slice(start, stop) for start, stop in pairwise(edges)]
     if num_pieces == 1:
