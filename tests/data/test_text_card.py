@@ -20,17 +20,17 @@ HOSTILE = "<script>alert(1)</script> \u202egnp.exe {{ 7 * 7 }} & | ` words that 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Documents of two sources, some alike, one hostile; no test may write to it."""
+    """Documents of two sources, some alike, one hostile, few enough for all to be shown; no test may write to it."""
     raw = tmp_path_factory.mktemp("raw")
     for folder in ("docs", "src"):
         (raw / folder).mkdir()
-    pages = [page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))]
+    pages = [page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))[:10]]
     for number, page in enumerate(pages):
         (raw / "docs" / f"{number}.md").write_text(page)
     (raw / "docs" / "copy.md").write_text(pages[0])
     (raw / "docs" / "alike.md").write_text(pages[0].replace("the", "these", 2))
     (raw / "docs" / "<b>hostile.md").write_text(HOSTILE)
-    for number, module in enumerate(sorted((ROOT / "src" / "motherlode" / "data").glob("*.py"))[:30]):
+    for number, module in enumerate(sorted((ROOT / "src" / "motherlode" / "data").glob("*.py"))[:8]):
         (raw / "src" / f"{number}.py").write_text(module.read_text(encoding="utf-8"))
     (raw / "src" / "digits.txt").write_text("12 34 56 78 " * 40)
     sources = {"pages": raw / "docs", "code": raw / "src"}
