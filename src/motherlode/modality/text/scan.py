@@ -148,14 +148,16 @@ def _at_digit(
 ) -> int:
     """Numbers, keys and addresses around a digit; `done` tells how far numbers and tokens have been looked at."""
     if place >= done[0]:
-        low, done[0] = _stretch(buffer, place, first, end, classes, _NUMBER, LONGEST_NUMBER)
-        kinds = _number_kinds(buffer, low, done[0], first, words[0])
+        low, high = _stretch(buffer, place, first, end, classes, _NUMBER, LONGEST_NUMBER)
+        done[0] = _looked_at(buffer, place, high, end)
+        kinds = _number_kinds(buffer, low, high, first, words[0])
         if kinds:
-            num = _add(found_K4, num, document, low, done[0], kinds)
+            num = _add(found_K4, num, document, low, high, kinds)
     if place >= done[1]:
-        low, done[1] = _stretch(buffer, place, first, end, classes, _TOKEN, LONGEST_TOKEN)
-        if done[1] - low >= _LEAST_TOKEN and _is_key(buffer, low, done[1], first, end, words):
-            num = _add(found_K4, num, document, low, done[1], KEY)
+        low, high = _stretch(buffer, place, first, end, classes, _TOKEN, LONGEST_TOKEN)
+        done[1] = _looked_at(buffer, place, high, end)
+        if high - low >= _LEAST_TOKEN and _is_key(buffer, low, high, first, end, words):
+            num = _add(found_K4, num, document, low, high, KEY)
     if _is_ipv6(buffer, place, first, end, classes):
         high = _stretch(buffer, place, first, end, classes, _HEX, LONGEST_NUMBER)[1]
         if _has_colons(buffer, place, high):
@@ -212,6 +214,15 @@ def _stretch(
     while high < min(end, place + most) and classes[buffer[high]] & bit:
         high += 1
     return low, high
+
+
+@inner
+def _looked_at(buffer: NDArray[np.uint8], place: int, high: int, end: int) -> int:
+    """How far a stretch from `place` to `high` tells: a run of digits that its bound cuts is looked at once more."""
+    if high < end and 48 <= buffer[high] <= 57:
+        while high > place + 1 and 48 <= buffer[high - 1] <= 57:
+            high -= 1
+    return high
 
 
 @inner
