@@ -38,7 +38,7 @@ _SMALLER = {
         ("# depth:", "depth: 1 #"),
         ("# heads:", "heads: 1 #"),
         ("length: 256", "length: 32"),
-        ("vocabulary: 8192", "vocabulary: 300"),
+        ("vocabulary: ", "vocabulary: 300 # "),
         ("num_samples: 10000", "num_samples: 8"),
         ("max_tokens: 200", "max_tokens: 8"),
     ),
