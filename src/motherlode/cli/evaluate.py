@@ -72,10 +72,11 @@ def command(
         "which": checkpoint,
         "out": out,
     }
-    if run is not None:
-        say_if_early(Run.open(run), checkpoint)
+    opened = None if run is None else Run.open(run)
+    if opened is not None:
+        say_if_early(opened, checkpoint)
     with Shares() as shares:
-        report = evaluate(run, progress=shares, **options)
+        report = evaluate(opened, progress=shares, **options)
     show(report)
     for note in report.facts.get("notes", []):
         console.results.print(f"[dim]note:[/] {console.escape(note)}", soft_wrap=True)

@@ -249,12 +249,13 @@ class Compositions:
         """What documents are made of, of the first epoch: for `run.json` and for a person."""
         epoch, tasks = self._epoch(0), self.layout.tasks
         counts_K = np.bincount(epoch.tasks_D, minlength=len(tasks)).tolist()
+        sizes_D = self._first_sizes()
         sizes = {name: part.counts_N[self._rows] for name, part in self.parts.items()}
         return {
             "documents": {task.name: count for task, count in zip(tasks, counts_K)},
             "windows": len(self),
-            "padding": 1 - self.num_tokens / (len(self) * self.spec.shape[0]),
-            "longest_document": int(self._first_sizes().max()),
+            "padding": 1 - int(sizes_D.sum()) / (len(self) * self.spec.shape[0]),
+            "longest_document": int(sizes_D.max()),
             "bare": float(epoch.bare_D.mean()),
             "tokens": {
                 name: {"mean": float(found[found >= 0].mean()), "most": int(found.max())}

@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 def compiled(function: Function) -> Function:
     """Compile `function` to machine code at its first call; it releases the interpreter's lock while it runs."""
-    return cast("Function", njit(cache=True, nogil=True, boundscheck=False, error_model="numpy")(function))
+    return _made(function)
 
 
 def inner(function: Function) -> Function:
@@ -25,14 +25,7 @@ def inner(function: Function) -> Function:
     Counting those to the arrays it is given, at its beginning and end, costs more than a word does: without it the
     n-grams of texts were found in half the time.
     """
-    options: dict[str, Any] = {
-        "cache": True,
-        "nogil": True,
-        "boundscheck": False,
-        "error_model": "numpy",
-        "_nrt": False,
-    }
-    return cast("Function", njit(**options)(function))
+    return _made(function, _nrt=False)
 
 
 def inlined(function: Function) -> Function:
@@ -41,19 +34,14 @@ def inlined(function: Function) -> Function:
     For what is done at each word: a call, with what has to be put on the stack and fetched from there, took longer than
     hashing the word.
     """
-    options: dict[str, Any] = {
-        "cache": True,
-        "nogil": True,
-        "boundscheck": False,
-        "error_model": "numpy",
-        "_nrt": False,
-        "forceinline": True,
-    }
-    return cast("Function", njit(**options)(function))
+    return _made(function, _nrt=False, forceinline=True)
 
 
 def fast(function: Function) -> Function:
     """Like `compiled`, and sums of floats may be reordered for speed: results differ by rounding between machines."""
-    return cast(
-        "Function", njit(cache=True, nogil=True, boundscheck=False, error_model="numpy", fastmath=True)(function)
-    )
+    return _made(function, fastmath=True)
+
+
+def _made(function: Function, **more: bool) -> Function:
+    options: dict[str, Any] = {"cache": True, "nogil": True, "boundscheck": False, "error_model": "numpy", **more}
+    return cast("Function", njit(**options)(function))
