@@ -433,6 +433,16 @@ def test_steps_and_warnings_are_told(tmp_path: Path) -> None:
     assert {"read and clean", "near duplicates", "write", "card"} <= set(seen)
 
 
+def test_files_without_a_label_are_kept_by_an_option_that_the_warning_names(tmp_path: Path) -> None:
+    raw = write_folder(tmp_path / "raw", {"a": 4, "b": 4})
+    for number in range(9):
+        (raw / f"loose{number}.png").write_bytes(picture(900 + number))
+    dataset = prepare(raw, out=tmp_path / "d", outliers=False, workers=1)
+    (warning,) = dataset.facts["warnings"]
+    assert "`labels: none`" in warning
+    assert len(prepare(raw, out=tmp_path / "e", outliers=False, labels="none", workers=1)) == 17
+
+
 def test_datasets_reads_the_feature_types(prepared: Dataset) -> None:
     schema = pq.read_schema(prepared.path / "train" / "00000.parquet")
     features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]

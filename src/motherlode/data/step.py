@@ -129,6 +129,10 @@ class Step(Protocol):
         ...
 
 
+_REMEDIES = {"unlabelled": "with the option `labels: none` all are kept, and none has a label"}
+"""What to do where a reason dropped more than `WARN_SHARE`, if that is one thing."""
+
+
 @dataclass(frozen=True)
 class StepCount:
     """What one step let through."""
@@ -157,7 +161,7 @@ class StepCount:
         share = self.num_dropped / self.num_in
         return (
             f"step {self.name} dropped {share:.0%} of its rows ({self.num_dropped:,} of {self.num_in:,}), mostly as "
-            f"{worst} ({self.dropped[worst]:,}): look at them in the card before you train"
+            f"{worst} ({self.dropped[worst]:,}): {_REMEDIES.get(worst, 'look at them in the card before you train')}"
         )
 
     def as_dict(self) -> dict[str, Any]:
