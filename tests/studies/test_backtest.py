@@ -9,6 +9,7 @@ import pytest
 
 from motherlode.errors import RecipeError
 from motherlode.studies.backtest import RULES, Choice, holdout, race, refuse_next
+from motherlode.studies.fit import fit_law
 from motherlode.studies.law import Law
 from motherlode.studies.pictures import foretold
 from motherlode.studies.runs import read_runs
@@ -37,6 +38,15 @@ def test_the_small_cells_of_a_real_study_foretell_its_large_ones(name: str) -> N
     assert score.error <= 0.03
     assert score.coverage >= 0.85
     assert score.width <= 0.35
+
+
+def test_models_ruined_by_repetition_are_not_said_to_heal() -> None:
+    """Study 1: every size is past its best at 56 passes over 12k tokens; beyond them its curve goes on rising."""
+    law = fit_law(read_runs(Path(__file__).parents[2] / "docs" / "studies" / "book.csv"), bootstrap=0)
+    seen = np.geomspace(4.5e5, 1.1e6, 12)
+    for size in (57_000, 213_000, 918_000):
+        curve = law.predict(size, seen, 11_700)[0]
+        assert (np.diff(curve) > 0).all()
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))

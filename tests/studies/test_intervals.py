@@ -64,18 +64,29 @@ def test_bootstrap_alone_would_promise_too_much(reference_tables: Path) -> None:
 def test_horizon_counts_decades_outside_the_pilots_on_every_axis() -> None:
     runs = read_runs(pilots("effective_data", 0))
     inside = runs.table[:1]
-    assert intervals.horizon(runs, inside, runs.flops[:1])[0] == 0
-    assert intervals.horizon(runs, inside, 100 * runs.flops.max(keepdims=True))[0] == pytest.approx(2.0)
+    assert (intervals.horizon(runs, inside, runs.flops[:1]) == 0).all()
+    assert intervals.horizon(runs, inside, 100 * runs.flops.max(keepdims=True))[0] == pytest.approx([2.0, 0.0])
     fewer = inside - np.asarray([[np.log(1e3), 0, 0]])
-    far = intervals.horizon(runs, fewer, runs.flops[:1])[0]
+    far = intervals.horizon(runs, fewer, runs.flops[:1])[0, 0]
     assert far == pytest.approx(np.log10(runs.N.min() / np.exp(fewer[0, 0])))
+
+
+def test_passes_are_a_direction_of_their_own() -> None:
+    runs = read_runs(pilots("effective_data", 0))
+    most = runs.table[np.argmax(runs.epochs)][None]
+    scarcer = most - np.asarray([[0, 0, np.log(2.0)]])
+    decades = intervals.horizon(runs, scarcer, runs.flops[:1])[0]
+    assert decades[1] == pytest.approx(np.log10(2.0))
+    far, worn = intervals.blend(np.asarray([[0.0, 0.0], [0.1, 0.0], [0.5, 0.0], [0.5, 0.25], [0.3, 0.3]]))
+    np.testing.assert_allclose(far, [0.0, 0.4, 1.0, 0.5, 0.0])
+    np.testing.assert_allclose(worn, [0.0, 0.0, 0.0, 0.5, 1.0])
 
 
 def test_origins_fit_the_small_and_hold_back_the_large() -> None:
     runs = read_runs(pilots("effective_data", 0))
     forms = [FORMS["chinchilla"], FORMS["effective_data"]]
     origins = intervals.rolling_origin(forms, runs)
-    assert origins
+    assert {origin.axis for origin in origins} == {intervals.COMPUTE, intervals.PASSES}
     for origin in origins:
         assert origin.num_fitted + origin.actual.size == len(runs)
         assert (origin.horizon > 0).all()
@@ -112,3 +123,28 @@ def test_local_error_is_small_for_noise_and_large_for_misfit() -> None:
     smooth = 0.02 * np.sqrt(2) * np.sin(np.log2(N) * 1.2)
     gap = np.zeros(64)
     assert intervals.local_error(noise, runs, gap) < 0.6 * intervals.local_error(smooth, runs, gap)
+
+
+def test_a_form_blind_to_overfitting_has_no_say_where_it_showed() -> None:
+    """Worn cells are few: by the median error `bounded`, which cannot rise, would be as good a guide as the truth."""
+    actual = np.full(10, 2.0)
+    right, blind = np.log(actual) + 0.02, np.log(actual) + 0.015
+    blind[8:] -= 0.3
+    for axis in (intervals.COMPUTE, intervals.PASSES):
+        told = {"overfit_penalty": right, "bounded": blind}
+        origin = intervals.Origin(axis, 0.3, 30, np.full(10, 0.3), actual, told)
+        weights = intervals.weigh([FORMS["overfit_penalty"], FORMS["bounded"]], [origin], {})
+        assert weights["overfit_penalty"] > 0.95
+
+
+def test_more_passes_than_any_pilot_are_covered(reference_tables: Path) -> None:
+    """The repetition table fitted up to 8, 16 and 32 passes, asked for up to 1,500."""
+    runs = published_tables(reference_tables)["repetition"]
+    inside = []
+    for passes in (8, 16, 32):
+        below = runs.epochs <= 1.01 * passes
+        held = runs.where(~below)
+        _, low, high = fit_law(runs.where(below), bootstrap=60).predict(held.N, held.D, held.U)
+        inside.append(np.mean((low <= held.loss) & (held.loss <= high)))
+    assert min(inside) >= 0.8
+    assert np.mean(inside) >= 0.85

@@ -89,7 +89,8 @@ def show(study: Study) -> None:
             (name, f"worth {data:.2f} times the data, and {level - 1:+.1%} loss")
             for name, (data, level) in law.treatment_effects().items()
         ]
-        rows.append(("error", f"{doubt.noise:.1%} a run, {doubt.rate:.1%} a decade beyond the cells"))
+        beyond = f"{doubt.rate:.1%} a decade beyond the cells, {doubt.passes_rate:.1%} beyond their passes"
+        rows.append(("error", f"{doubt.noise:.1%} a run, {beyond}"))
     console.facts(rows)
     failed = [record for record in study.records if record["status"] != "finished"]
     for record in failed[:_MOST_FAILED]:

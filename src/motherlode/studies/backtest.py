@@ -182,7 +182,7 @@ def by_information(state: Choice) -> int:
     prior = float(aims.var(axis=0).mean())
     worth = []
     for i in state.able:
-        error = law.discrepancy.noise**2 + (law.discrepancy.rate * away[i]) ** 2
+        error = law.discrepancy.noise**2 + float(law.discrepancy.error(away[i])) ** 2
         gap = drawn[:, i][:, None] - drawn[:, i][None, :]
         weights = np.exp(-0.5 * gap**2 / error)
         weights /= weights.sum(axis=1, keepdims=True)

@@ -43,7 +43,7 @@ class Rate:
 
 
 def break_even(
-    law: Law, unique: float, flops: float, treatment: str | None, beyond: float, cost_now: float
+    law: Law, unique: float, flops: float, treatment: str | None, beyond: Floats, cost_now: float
 ) -> tuple[float, float, float]:
     """Price of one unique sample at which a doubling of data gains as much a dollar as a doubling of compute.
 
@@ -55,7 +55,7 @@ def break_even(
 
 
 def exchange_rates(
-    law: Law, unique: float, flops: float, treatment: str | None, beyond: float, machine: Machine
+    law: Law, unique: float, flops: float, treatment: str | None, beyond: Floats, machine: Machine
 ) -> tuple[Rate, ...]:
     """What a GPU-hour, twice the GPUs and every other treatment are worth in unique data."""
     owned = np.asarray([unique, 2 * unique, unique])

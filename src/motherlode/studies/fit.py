@@ -66,29 +66,17 @@ def fit_law(
     solutions = {f.name: solution for f, solution in zip(chosen, found)}
     origins = [] if fixed else intervals.rolling_origin(chosen, table)
     near = intervals.weigh_near(solutions, seed) if len(solutions) > 1 else {chosen[0].name: 1.0}
-    far = intervals.weigh(chosen, origins, near)
-    order = sorted({**near, **far}, key=lambda name: (-near.get(name, 0.0), -far.get(name, 0.0), name))
-    most = {name: max(near.get(name, 0.0), far.get(name, 0.0)) for name in order}
-    draws = at_once(lambda name: resample(solutions[name], round(bootstrap * most[name]), seed), order)
-    members = tuple(
-        Member(
-            form=name,
-            near=near.get(name, 0.0),
-            far=far.get(name, 0.0),
-            objective=solutions[name].objective,
-            theta=solutions[name].theta,
-            draws=drawn,
-            centre=solutions[name].problem.centre,
-        )
-        for name, drawn in zip(order, draws)
-    )
-    natural = _natural_draws(solutions[order[0]], members[0].draws)
+    far = intervals.weigh(chosen, [o for o in origins if o.axis == intervals.COMPUTE], near)
+    worn = intervals.weigh(chosen, origins, near)
+    members = _members(solutions, (near, far, worn), bootstrap, seed)
+    lead = solutions[members[0].form]
+    natural = _natural_draws(lead, members[0].draws)
     correlation = _ridge(natural)
     law = Law(
         form=form,
         members=members,
         treatments=table.treatments,
-        discrepancy=intervals.Discrepancy(0.0, 0.0, 0.0, False),
+        discrepancy=intervals.Discrepancy(0.0, 0.0, 0.0, 0.0, False),
         cost=Cost.of(table),
         runs=table,
         origins=tuple(origins),
@@ -100,17 +88,42 @@ def fit_law(
         },
         seed=seed,
     )
-    discrepancy = _discrepancy(law, origins, far)
+    discrepancy = _discrepancy(law, origins, far, worn)
     warnings = (
         *table.warnings,
         *_table_warnings(table),
-        *_fit_warnings(solutions[order[0]], natural, correlation),
+        *_fit_warnings(lead, natural, correlation),
         *([] if discrepancy.calibrated else [_UNCALIBRATED]),
     )
     return replace(law, discrepancy=discrepancy, warnings=warnings)
 
 
-def _discrepancy(law: Law, origins: Sequence[intervals.Origin], far: dict[str, float]) -> intervals.Discrepancy:
+def _members(
+    solutions: dict[str, Solution], weights: tuple[dict[str, float], ...], bootstrap: int, seed: int
+) -> tuple[Member, ...]:
+    """The forms that weigh anything (between the pilots, beyond them, beyond their passes), heaviest first."""
+    near, far, worn = weights
+    order = sorted({**near, **far, **worn}, key=lambda name: (-near.get(name, 0.0), -far.get(name, 0.0), name))
+    most = {name: max(known.get(name, 0.0) for known in weights) for name in order}
+    draws = at_once(lambda name: resample(solutions[name], round(bootstrap * most[name]), seed), order)
+    return tuple(
+        Member(
+            form=name,
+            near=near.get(name, 0.0),
+            far=far.get(name, 0.0),
+            worn=worn.get(name, 0.0),
+            objective=solutions[name].objective,
+            theta=solutions[name].theta,
+            draws=drawn,
+            centre=solutions[name].problem.centre,
+        )
+        for name, drawn in zip(order, draws)
+    )
+
+
+def _discrepancy(
+    law: Law, origins: Sequence[intervals.Origin], far: dict[str, float], worn: dict[str, float]
+) -> intervals.Discrepancy:
     """What the bootstrap does not see, from the residuals of the law between its pilots and from the origins."""
     runs = law.runs
     fitted = sum((m.near * m.log_loss(runs.table, runs.group)[0] for m in law.members), np.zeros(len(runs)))
@@ -121,7 +134,7 @@ def _discrepancy(law: Law, origins: Sequence[intervals.Origin], far: dict[str, f
         if of_group.any():
             best[of_group] = value(law, runs.U[of_group], runs.flops[of_group], treatment=name, draws=0).log_loss
     local = intervals.local_error(residuals, runs, fitted - best)
-    return intervals.calibrate(origins, far, residuals, local)
+    return intervals.calibrate(origins, far, worn, residuals, local)
 
 
 _UNCALIBRATED = (

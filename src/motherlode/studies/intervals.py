@@ -5,6 +5,10 @@ claimed 90 %, because the form is wrong rather than the numbers noisy. So each f
 asked for the larger ones, at several origins: the errors give each form its weight, and the growth of the weighted
 errors with the distance in compute gives a rate per decade. The interval adds in squares: bootstrap, residual noise,
 spread between forms, rate × decades.
+
+Repetition is a direction of its own: what many passes cost is learnt from pilots of fewer passes, not of less compute.
+There the forms have other weights and the error another rate; on the pilots of study 1 a form that cannot overfit
+foretells most larger cells best, and every cell of more passes worst.
 """
 
 from __future__ import annotations
@@ -21,22 +25,27 @@ from motherlode.studies.runs import Runs
 from motherlode.studies.solve import Solution, at_once, pose, refit, solve
 
 DECADES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+DOUBLINGS = (1, 2, 3)  # of passes, below the most that a pilot saw
+COMPUTE, PASSES = "compute", "passes"
+INSIDE: Floats = np.zeros(2)  # beyond the pilots nowhere
 DEFAULT_RATE = 0.10  # of the loss, a decade, where the pilots cannot tell
-_SHORTEST = 0.25
+_SHORTEST, _SHORTEST_PASSES = 0.25, 0.1
 _SHARPNESS = 4.0
-_RATE_QUANTILE = 0.8
+_RATE_QUANTILE, _PASSES_QUANTILE = 0.8, 0.9
 _NUM_FOLDS = 4
 _NEIGHBOURS = 5
 _GOOD = 0.02
 _FEWEST_GOOD = 12
+_FEWEST_PASSES = 2.0
 _BLEND = 0.25  # decades beyond the pilots over which the weights turn from near to far
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A refit on the pilots below a compute, and what it said of those above.
+    """A refit on the pilots below a compute, or of fewer passes, and what it said of those above.
 
     Attributes:
+        axis: what was cut, "compute" or "passes".
         decades: how far below the top pilot the cut lay.
         num_fitted: pilots below the cut.
         horizon: decades from the cut to each pilot above, (M,).
@@ -44,6 +53,7 @@ class Origin:
         predicted: by form name, (M,) each.
     """
 
+    axis: str
     decades: float
     num_fitted: int
     horizon: Floats
@@ -63,14 +73,22 @@ class Discrepancy:
     Attributes:
         noise: of a run around the law, within the pilots.
         rate: per decade beyond the pilots.
+        passes_rate: a decade beyond the pilots' passes; it grows with the root of the decades, for what repetition does
+            is often seen at the first doubling that was not tried.
         local: of the law's error in the *difference* between neighbours (a factor of two apart): what a choice feels.
         calibrated: the rate was measured here; else it is `DEFAULT_RATE`.
     """
 
     noise: float
     rate: float
+    passes_rate: float
     local: float
     calibrated: bool
+
+    def error(self, beyond: Floats) -> Floats:
+        """Of the law at (..., 2) decades beyond the pilots, as `horizon` counts them."""
+        found: Floats = np.hypot(self.rate * beyond[..., 0], self.passes_rate * np.sqrt(beyond[..., 1]))
+        return found
 
 
 def z_of(level: float) -> float:
@@ -79,32 +97,34 @@ def z_of(level: float) -> float:
 
 
 def rolling_origin(forms: Sequence[Form], runs: Runs) -> list[Origin]:
-    """Fit the smaller pilots, predict the larger: at most six origins, deepest last."""
-    flops = runs.flops
-    depths: list[tuple[float, int]] = []
-    cuts: dict[int, tuple[Runs, Runs]] = {}
-    for decades in DECADES:
-        below = flops <= flops.max() / 10**decades * 1.001
-        number = int(below.sum())
-        if 0 < number <= len(runs) - 2:
-            depths.append((decades, number))
-            cuts.setdefault(number, (runs.where(below), runs.where(~below)))
+    """Fit the smaller pilots, predict the larger: at most six origins in compute, three in passes, deepest last."""
+    depths: list[tuple[str, float, Floats]] = [(COMPUTE, decades, runs.flops) for decades in DECADES]
+    depths += [
+        (PASSES, float(np.log10(2.0) * doublings), runs.epochs)
+        for doublings in DOUBLINGS
+        if runs.epochs.max() >= _FEWEST_PASSES * 2**doublings
+    ]
+    cuts: dict[bytes, tuple[Runs, Runs]] = {}
+    laid: list[tuple[str, float, Floats, bytes]] = []
+    for axis, decades, values in depths:
+        below = values <= float(values.max()) / 10**decades * 1.001
+        if 0 < below.sum() <= len(runs) - 2:
+            laid.append((axis, decades, np.log10(values[~below] / values[below].max()), below.tobytes()))
+            cuts.setdefault(below.tobytes(), (runs.where(below), runs.where(~below)))
 
-    def foretell(task: tuple[int, Form]) -> Floats:
+    def foretell(task: tuple[bytes, Form]) -> Floats:
         small, large = cuts[task[0]]
         return solve(pose(task[1], small), quick=True).predict(large.table, large.group)
 
-    tasks = [(number, form) for number, (small, _) in cuts.items() for form in forms if _able(form, small, runs)]
-    predicted: dict[int, dict[str, Floats]] = {}
-    for (number, form), values in zip(tasks, at_once(foretell, tasks)):
-        predicted.setdefault(number, {})[form.name] = values
-    origins = []
-    for decades, number in depths:
-        if number in predicted:
-            small, large = cuts[number]
-            ahead = np.log10(large.flops / small.flops.max())
-            origins.append(Origin(decades, number, ahead, large.loss, predicted[number]))
-    return origins
+    tasks = [(cut, form) for cut, (small, _) in cuts.items() for form in forms if _able(form, small, runs)]
+    predicted: dict[bytes, dict[str, Floats]] = {}
+    for (cut, form), told in zip(tasks, at_once(foretell, tasks)):
+        predicted.setdefault(cut, {})[form.name] = told
+    return [
+        Origin(axis, decades, len(cuts[cut][0]), ahead, cuts[cut][1].loss, predicted[cut])
+        for axis, decades, ahead, cut in laid
+        if cut in predicted
+    ]
 
 
 def _able(form: Form, small: Runs, runs: Runs) -> bool:
@@ -114,29 +134,38 @@ def _able(form: Form, small: Runs, runs: Runs) -> bool:
 
 
 def weigh(forms: Sequence[Form], origins: Sequence[Origin], between: Mapping[str, float]) -> dict[str, float]:
-    """Weight of each form beyond the pilots: (median error, near origins counting more)^−4, over common origins.
+    """Weight of each form beyond the pilots: (mean error)^−4, in the geometric mean over the axes that were cut.
 
+    The mean, not the median: a form blind to overfitting may miss the worn cells alone, and those by half their loss.
     A form with too many parameters for any origin keeps the weight it has `between` the pilots; so do all of
     them where there is no origin.
     """
-    reached = {form.name: [o for o in origins if form.name in o.predicted] for form in forms}
-    reached = {name: found for name, found in reached.items() if found}
+    axes = [[o for o in origins if o.axis == axis] for axis in dict.fromkeys(o.axis for o in origins)]
+    scores = [_scores([form.name for form in forms], cut) for cut in axes]
+    reached = {form.name for form in forms if scores and all(form.name in known for known in scores)}
     if not reached:
         return dict(between)
-    common = [o for o in origins if all(name in o.predicted for name in reached)] or list(origins[:1])
-    scores = {}
-    for name in reached:
-        used = [o for o in common if name in o.predicted]
-        if used:
-            near = np.asarray([1.0 / o.decades for o in used])
-            misses = np.asarray([np.median(np.abs(o.errors({name: 1.0}))) for o in used])
-            scores[name] = max(float(near @ misses / near.sum()), 1e-5)
-    best = min(scores.values())
-    raw = {name: (best / score) ** _SHARPNESS for name, score in scores.items()}
+    errors = {name: float(np.prod([known[name] for known in scores])) ** (1 / len(scores)) for name in sorted(reached)}
+    best = min(errors.values())
+    raw = {name: (best / error) ** _SHARPNESS for name, error in errors.items()}
     kept = {name: value for name, value in raw.items() if value > 0.02}
     unproven = {name: weight for name, weight in between.items() if name not in reached}
     share = (1.0 - sum(unproven.values())) / sum(kept.values())
     return {**{name: value * share for name, value in kept.items()}, **unproven}
+
+
+def _scores(names: Sequence[str], origins: Sequence[Origin]) -> dict[str, float]:
+    """Mean error of each form at the origins that all know, the nearer counting more; of forms that reach any."""
+    reached = [name for name in names if any(name in o.predicted for o in origins)]
+    common = [o for o in origins if all(name in o.predicted for name in reached)] or origins[:1]
+    found = {}
+    for name in reached:
+        used = [o for o in common if name in o.predicted]
+        if used:
+            near = np.asarray([1.0 / o.decades for o in used])
+            misses = np.asarray([np.abs(o.errors({name: 1.0})).mean() for o in used])
+            found[name] = max(float(near @ misses / near.sum()), 1e-5)
+    return found
 
 
 def weigh_near(solutions: dict[str, Solution], seed: int) -> dict[str, float]:
@@ -167,24 +196,41 @@ def weigh_near(solutions: dict[str, Solution], seed: int) -> dict[str, float]:
     return {name: weight / sum(kept.values()) for name, weight in kept.items()}
 
 
-def blend(beyond: Floats) -> Floats:
-    """Share of the far weights at a distance beyond the pilots, in decades: 0 inside, 1 from a quarter on."""
-    return np.minimum(beyond / _BLEND, 1.0)
+def blend(beyond: Floats) -> tuple[Floats, Floats]:
+    """Shares of the weights beyond the pilots, and beyond their passes, at (..., 2) decades: 0 inside, their sum is 1
+    from a quarter on."""
+    furthest = beyond.max(axis=-1)
+    share = np.minimum(furthest / _BLEND, 1.0)
+    worn = share * beyond[..., 1] / np.maximum(furthest, 1e-9)
+    return share - worn, worn
 
 
-def calibrate(origins: Sequence[Origin], weights: dict[str, float], residuals: Floats, local: float) -> Discrepancy:
-    """Noise and rate of the weighted law on its own pilots; `local` from `local_error`."""
-    z90 = z_of(0.9)
-    noise = max(float(np.quantile(np.abs(residuals), 0.9)) / z90, 1e-6)
-    rates = []
+def calibrate(
+    origins: Sequence[Origin], far: dict[str, float], worn: dict[str, float], residuals: Floats, local: float
+) -> Discrepancy:
+    """Noise and rates of the weighted law on its own pilots; `local` from `local_error`."""
+    noise = max(float(np.quantile(np.abs(residuals), 0.9)) / z_of(0.9), 1e-6)
+    rates = _rates([origin for origin in origins if origin.axis == COMPUTE], far, _RATE_QUANTILE)
+    again = _rates([origin for origin in origins if origin.axis == PASSES], worn, _PASSES_QUANTILE)
+    rate = float(np.mean(rates)) if rates else DEFAULT_RATE
+    return Discrepancy(noise, rate, max(again, default=rate), local, bool(rates))
+
+
+def _rates(origins: Sequence[Origin], weights: dict[str, float], quantile: float) -> list[float]:
+    """Deviation of log loss a decade ahead of each origin that knows the weighted forms."""
+    found = []
     for origin in origins:
         known = {name: weight for name, weight in weights.items() if name in origin.predicted}
         total = sum(known.values())
         if total > 0.3:
             misses = np.abs(origin.errors({name: weight / total for name, weight in known.items()}))
-            rates.append(np.quantile(misses / np.maximum(origin.horizon, _SHORTEST), _RATE_QUANTILE))
-    rate = float(np.mean(rates)) / z90 if rates else DEFAULT_RATE
-    return Discrepancy(noise, rate, local, bool(rates))
+            ahead = (
+                np.maximum(origin.horizon, _SHORTEST)
+                if origin.axis == COMPUTE
+                else np.sqrt(np.maximum(origin.horizon, _SHORTEST_PASSES))
+            )
+            found.append(float(np.quantile(misses / ahead, quantile)) / z_of(0.9))
+    return found
 
 
 def local_error(residuals: Floats, runs: Runs, gap: Floats) -> float:
@@ -218,9 +264,9 @@ def local_error(residuals: Floats, runs: Runs, gap: Floats) -> float:
 
 
 def horizon(runs: Runs, table: Floats, flops: Floats) -> Floats:
-    """Decades outside the pilots' box, the largest over compute, N, D, unique data and passes: (M,)."""
+    """Decades outside the pilots' box, (M, 2): the largest over compute, N, D and unique data; and over passes."""
     pilots = np.column_stack([np.log(runs.flops), runs.table, runs.table[:, 1] - runs.table[:, 2]])
     asked = np.column_stack([np.log(flops), table, table[:, 1] - table[:, 2]])
-    beyond = np.maximum(asked - pilots.max(axis=0), pilots.min(axis=0) - asked).max(axis=1)
-    decades: Floats = np.maximum(beyond, 0.0) / np.log(10.0)
+    beyond = np.maximum(asked - pilots.max(axis=0), pilots.min(axis=0) - asked)
+    decades: Floats = np.maximum(np.column_stack([beyond[:, :4].max(axis=1), beyond[:, 4]]), 0.0) / np.log(10.0)
     return decades

@@ -23,7 +23,7 @@ from motherlode.studies.intervals import Discrepancy, Origin, blend, horizon, z_
 from motherlode.studies.laws import Floats, find_form
 from motherlode.studies.runs import Runs, read_runs
 
-FORMAT = 1
+FORMAT = 2
 _DOUBTED = 0.5  # share of what repetition is said to cost, beyond the pilots: forms agree least about it
 
 
@@ -58,12 +58,14 @@ class Cost:
 class Member:
     """One form inside a law: `theta` (P,) and `draws` (B, P) are centred as the kernels want them.
 
-    `near` is its weight between the pilots (cross-validated), `far` beyond them (rolling origin).
+    `near` is its weight between the pilots (cross-validated), `far` beyond them, `worn` beyond their passes (rolling
+    origins).
     """
 
     form: str
     near: float
     far: float
+    worn: float
     objective: float
     theta: Floats
     draws: Floats
@@ -200,8 +202,8 @@ class Law:
         once = np.ascontiguousarray(table[:, [0, 1, 1]])
         fresh = np.stack([member.log_loss(once, groups)[0] for member in self.members])
         centre, toll = (weights * each).sum(axis=0), (weights * (each - fresh)).sum(axis=0)
-        variance = (weights * (each - centre) ** 2).sum(axis=0) + (self.discrepancy.rate * beyond) ** 2
-        variance = variance + (_DOUBTED * blend(beyond) * toll) ** 2
+        variance = (weights * (each - centre) ** 2).sum(axis=0) + self.discrepancy.error(beyond) ** 2
+        variance = variance + (_DOUBTED * sum(blend(beyond)) * toll) ** 2
         for weight, member in zip(weights, self.members):
             if len(member.draws) > 1:
                 low, high = np.quantile(member.log_loss(table, groups, draws=True), [0.05, 0.95], axis=0)
@@ -209,10 +211,10 @@ class Law:
         return centre, np.sqrt(variance)
 
     def weights(self, beyond: Floats) -> Floats:
-        """Weight of each member at distances beyond the pilots, in decades: (members, M), columns sum to 1."""
-        share = blend(np.asarray(beyond, np.float64))
-        near, far = (np.asarray([getattr(m, name) for m in self.members])[:, None] for name in ("near", "far"))
-        mixed: Floats = (1.0 - share) * near + share * far
+        """Weight of each member at (M, 2) decades beyond the pilots: (members, M), columns sum to 1."""
+        away, again = blend(beyond)
+        near, far, worn = (np.asarray([getattr(m, n) for m in self.members])[:, None] for n in ("near", "far", "worn"))
+        mixed: Floats = (1.0 - away - again) * near + away * far + again * worn
         return mixed
 
     def to_json(self) -> dict[str, Any]:
@@ -288,6 +290,7 @@ class Law:
             runs=read_runs(held["runs"]).with_treatments(tuple(held["treatments"])),
             origins=tuple(
                 Origin(
+                    o["axis"],
                     o["decades"],
                     o["num_fitted"],
                     array(o["horizon"]),

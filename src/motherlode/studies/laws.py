@@ -103,7 +103,7 @@ class Form:
             "R_N": (float(np.log(0.05)), float(np.log(1e4))),
             "break_at": (-span, span),
             "sharpness": (float(np.log(0.05)), float(np.log(3.0))),
-            "P_repeats": (0.05, 4.0),
+            "P_repeats": (0.05, 2.0),  # no table here wants more than 1.4; R⁴ fitted to two worn cells explodes
             "P_crowding": (0.0, 4.0),
             "P_size": (0.0, 4.0),
             "P_scarcity": (0.0, 4.0),

@@ -5,18 +5,16 @@ One file without script or network, like a plan's. It stands without a law as we
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from motherlode.studies import pictures
 from motherlode.studies.backtest import holdout
-from motherlode.studies.laws import find_form
-from motherlode.studies.report import template
+from motherlode.studies.report import behind, template
 from motherlode.studies.runner import FINISHED, Record
 from motherlode.studies.words import amount
 
 if TYPE_CHECKING:
     from motherlode.studies.backtest import Score
-    from motherlode.studies.law import Law
     from motherlode.studies.study import Study
 
 _CUTS = (0.1, 0.25, 0.5)
@@ -41,7 +39,7 @@ def render(study: Study) -> str:
         cells=[_row(record, study.unit) for record in study.records],
         amiss=[_amiss(record) for record in study.records if record["status"] != FINISHED],
         warnings=[*study.facts.get("warnings", []), *(law.warnings if law is not None else [])],
-        method=_method(law) if law is not None else [],
+        method=behind(law, "cells") if law is not None else [],
     )
     return page
 
@@ -128,21 +126,3 @@ def _amiss(record: Record) -> str:
         f"{record['treatment']}, {record['size']}, {record['unique']} rows, {record['steps']} steps, seed "
         f"{record['seed']}: {record['status']}: {record.get('error', '')}"
     )
-
-
-def _method(law: Law) -> list[tuple[str, Any]]:
-    doubt = law.discrepancy
-    rows: list[tuple[str, Any]] = [
-        (
-            "error of the law",
-            f"{doubt.noise:.1%} noise a run, {doubt.local:.1%} in a step between neighbours, {doubt.rate:.1%} a "
-            f"decade beyond the cells" + ("" if doubt.calibrated else " (assumed)"),
-        )
-    ]
-    for member in law.members:
-        form = find_form(member.form)
-        values = ", ".join(f"{name} {number:.4g}" for name, number in member.natural.items())
-        rows.append(
-            (f"{member.form} ({member.near:.0%} between cells, {member.far:.0%} beyond)", f"{form.equation}: {values}")
-        )
-    return rows

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from motherlode.studies.drawing import COLOURS, NUM_SHADES, Picture, contours, levels_of
-from motherlode.studies.intervals import Origin, z_of
+from motherlode.studies.intervals import COMPUTE, Origin, z_of
 from motherlode.studies.law import Law
 from motherlode.studies.laws import Floats
 from motherlode.studies.runs import Runs
@@ -94,7 +94,7 @@ def isoquant_map(plan: Plan) -> str:
     )  # fmt: skip
     owned, spent = np.geomspace(*u_range, _MAP), np.geomspace(*c_range, _MAP)
     grid = value(
-        law, np.tile(owned, _MAP), np.repeat(spent, _MAP), treatment=asked.treatment, draws=0, beyond=plan.extrapolation
+        law, np.tile(owned, _MAP), np.repeat(spent, _MAP), treatment=asked.treatment, draws=0, beyond=plan.beyond
     ).log_loss
     losses = np.exp(grid).reshape(_MAP, _MAP)
     _fill(picture, owned, spent, losses)
@@ -196,7 +196,7 @@ def _best_path(plan: Plan) -> Floats:
         budget = factor * asked.budget
         data = np.asarray([asked.unique + asked.data.quantity(s * budget) for s in shares])
         flops = np.asarray([asked.flops + asked.flops_for((1 - s) * budget) for s in shares])
-        found = value(plan.law, data, flops, treatment=asked.treatment, draws=0, beyond=plan.extrapolation).log_loss
+        found = value(plan.law, data, flops, treatment=asked.treatment, draws=0, beyond=plan.beyond).log_loss
         lead = int(np.argmin(found))
         stops.append((float(data[lead]), float(flops[lead])))
     return np.asarray(stops)
@@ -251,8 +251,8 @@ def _arm_gain(plan: Plan, kind: str, name: str, spent: float) -> tuple[float, fl
         flops += asked.flops_for(spent)
     else:
         treatment, share = name, min(asked.cleaning[name].quantity(spent) / unique, 1.0)
-    before = value(law, asked.unique, asked.flops, treatment=asked.treatment, draws=_DRAWS, beyond=plan.extrapolation)
-    after = value(law, unique, flops, treatment=treatment, share=share, draws=_DRAWS, beyond=plan.extrapolation)
+    before = value(law, asked.unique, asked.flops, treatment=asked.treatment, draws=_DRAWS, beyond=plan.beyond)
+    after = value(law, unique, flops, treatment=treatment, share=share, draws=_DRAWS, beyond=plan.beyond)
     centre = 1 - float(np.exp(after.log_loss[0] - before.log_loss[0]))
     gains = 1 - np.exp(after.draws[:, 0] - before.draws[:, 0])
     low, high = np.quantile(gains, [0.05, 0.95]) if gains.size else (centre, centre)
@@ -263,7 +263,7 @@ def _arm_gain(plan: Plan, kind: str, name: str, spent: float) -> tuple[float, fl
 
 def held_back(law: Law) -> tuple[str, str] | None:
     """Pilots the law had not seen: what a refit on the smaller ones said, against what happened; and a caption."""
-    origin = _telling(law.origins)
+    origin = _telling([origin for origin in law.origins if origin.axis == COMPUTE])
     if origin is None:
         return None
     weights = {m.form: m.far for m in law.members if m.form in origin.predicted and m.far > 0}

@@ -22,7 +22,7 @@ from motherlode.randomness import numpy_generator
 from motherlode.studies.abstain import Pilot, next_pilot, reasons
 from motherlode.studies.exchange import Rate, break_even, exchange_rates
 from motherlode.studies.fit import fit_law
-from motherlode.studies.intervals import horizon, z_of
+from motherlode.studies.intervals import INSIDE, horizon, z_of
 from motherlode.studies.law import Law
 from motherlode.studies.laws import Floats
 from motherlode.studies.prices import Machine, PriceCurve, PriceError, machine_of, read_price
@@ -55,7 +55,8 @@ class Arm:
         spent: money that the arm can use; whole batches may leave some over.
         unique, flops, treatment, share: what one then has; `share` of the data has the treatment.
         loss: (estimate, low, high) of the best run, 90 %.
-        gain: (estimate, low, high) of the loss relative to today's, positive is better.
+        gain: (estimate, low, high) of the loss relative to today's, positive is better; the interval is that of one
+            run made then against one made today, as a person measures it.
         wins: share of the draws in which this arm is best.
     """
 
@@ -112,6 +113,7 @@ class Plan:
         now: the same with what one has today.
         expected: quality after spending, (estimate, low, high).
         extrapolation: decades beyond the pilots.
+        beyond: the same, (2,) as `intervals.horizon` counts them.
         next_pilot: the run that would tell most, where the plan abstains or the law is thin; else None.
         abstentions: why it abstains; empty if it does not.
         warnings: what to know before believing it, the law's included.
@@ -133,6 +135,7 @@ class Plan:
     warnings: tuple[str, ...]
     question: Question
     law: Law = field(repr=False)
+    beyond: Floats = field(default_factory=INSIDE.copy, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinite prices become null."""
@@ -141,7 +144,7 @@ class Plan:
         held = {
             name: value
             for name, value in self.__dict__.items()
-            if name not in {"law", "question", "exchange", "arms", "next_pilot"}
+            if name not in {"law", "beyond", "question", "exchange", "arms", "next_pilot"}
         }
         question = asdict(self.question)
         held |= {
@@ -227,7 +230,7 @@ def _answer(law: Law, question: Question, notes: list[str], seed: int) -> Plan:
     now = best_run(law, question.unique, question.flops, treatment=question.treatment, beyond=beyond)
     after = best_run(law, best_point.unique, best_point.flops, treatment=best_point.treatment, beyond=beyond)
     expected = _interval(law, best_values, beyond)
-    abstentions = reasons(law, now, after, beyond, probability, split, SURE)
+    abstentions = reasons(law, now, after, float(beyond.max()), probability, split, SURE)
     verdict: Verdict = "abstain" if abstentions else max(probability, key=probability.__getitem__)  # type: ignore[arg-type]
     pilot = next_pilot(
         law, question.unique, now, question.flops_for(question.budget), question.cost_now / question.flops
@@ -248,10 +251,11 @@ def _answer(law: Law, question: Question, notes: list[str], seed: int) -> Plan:
         best={**after, "unique": best_point.unique, "compute": best_point.flops},
         now={**now, "unique": question.unique, "compute": question.flops},
         expected=expected,
-        extrapolation=beyond,
+        extrapolation=float(beyond.max()),
+        beyond=beyond,
         next_pilot=pilot if abstentions or not law.discrepancy.calibrated else None,
         abstentions=abstentions,
-        warnings=(*notes, *_reach_warnings(law, after, beyond), *law.warnings),
+        warnings=(*notes, *_reach_warnings(law, after, float(beyond.max())), *law.warnings),
         question=question,
         law=law,
     )
@@ -368,8 +372,8 @@ def _cleaning(law: Law, given: Any, treatment: str | None, unit: float) -> dict[
     return {str(name): read_price(price, f"clean_price[{name}]", unit) for name, price in given.items()}
 
 
-def _reach(law: Law, question: Question) -> tuple[float, tuple[Arm, ...]]:
-    """The arms, and how many decades beyond the pilots the furthest of their best runs lies."""
+def _reach(law: Law, question: Question) -> tuple[Floats, tuple[Arm, ...]]:
+    """The arms, and the decades beyond the pilots, and beyond their passes, that their best runs reach."""
     money = question.budget
     bought = question.data.quantity(money)
     hours = question.hour.quantity(money)
@@ -384,17 +388,17 @@ def _reach(law: Law, question: Question) -> tuple[float, tuple[Arm, ...]]:
         share = min(curve.quantity(money) / question.unique, 1.0)
         spent = curve.cost(share * question.unique)
         arms.append(Arm(name, "treatment", spent, question.unique, question.flops, name, share))
-    furthest = 0.0
+    furthest = INSIDE
     for arm in arms:
         run = best_run(law, arm.unique, arm.flops, treatment=arm.treatment)
         seen = min(arm.unique, run["num_samples"])
         table = np.log([[run["num_parameters"], run["num_samples"], seen]])
-        furthest = max(furthest, float(horizon(law.runs, table, np.asarray([run["flops"]]))[0]))
+        furthest = np.maximum(furthest, horizon(law.runs, table, np.asarray([run["flops"]]))[0])
     return furthest, tuple(arms)
 
 
 def _vote(
-    law: Law, question: Question, arms: tuple[Arm, ...], beyond: float, seed: int
+    law: Law, question: Question, arms: tuple[Arm, ...], beyond: Floats, seed: int
 ) -> tuple[Floats, Floats, Floats]:
     """Log V of today and of every arm; (estimate (1 + A,), wins (A,), gains (B, A))."""
     points = [Arm("now", "now", 0.0, question.unique, question.flops, question.treatment), *arms]
@@ -405,8 +409,8 @@ def _vote(
         draws = np.repeat(estimate[None], NUM_DRAWS, axis=0)
     rng = numpy_generator(seed, "plan discrepancy")
     steps = np.asarray([0.0, *(_step(question, arm) for arm in arms)])
-    error = law.discrepancy.local**2 + (law.discrepancy.rate * np.minimum(steps, beyond)) ** 2
-    noisy = draws + rng.standard_normal(draws.shape) * np.sqrt(error)
+    error = np.hypot(law.discrepancy.local, law.discrepancy.error(np.minimum(steps[:, None], beyond)))
+    noisy = draws + rng.standard_normal(draws.shape) * error
     gains = noisy[:, :1] - noisy[:, 1:]
     leader = np.where(gains.max(axis=1) < question.worth, -1, gains.argmax(axis=1))
     wins = np.asarray([(leader == i).mean() for i in range(len(arms))])
@@ -419,28 +423,31 @@ def _step(question: Question, arm: Arm) -> float:
 
 
 def _measured(
-    law: Law, arms: tuple[Arm, ...], estimate: Floats, wins: Floats, gains: Floats, beyond: float
+    law: Law, arms: tuple[Arm, ...], estimate: Floats, wins: Floats, gains: Floats, beyond: Floats
 ) -> tuple[Arm, ...]:
     from dataclasses import replace
 
     out = []
-    spread = z_of(0.9) * float(np.hypot(law.discrepancy.noise, law.discrepancy.rate * beyond))
+    z90, noise = z_of(0.9), law.discrepancy.noise
+    spread = z90 * float(np.hypot(noise, law.discrepancy.error(beyond)))
     for i, arm in enumerate(arms):
         low, high = np.quantile(gains[:, i], [0.05, 0.95])
         half = float(np.hypot(spread, 0.5 * (high - low)))
         centre = float(estimate[1 + i])
+        gain = float(estimate[0]) - centre
+        less, more = np.hypot([gain - low, high - gain], np.sqrt(2.0) * z90 * noise)  # a run then, and one today
         out.append(
             replace(
                 arm,
                 loss=(exp(centre), exp(centre - half), exp(centre + half)),
-                gain=(1 - exp(centre - float(estimate[0])), 1 - exp(-float(low)), 1 - exp(-float(high))),
+                gain=(1 - exp(-gain), 1 - exp(float(less) - gain), 1 - exp(-float(more) - gain)),
                 wins=float(wins[i]),
             )
         )
     return tuple(out)
 
 
-def _split(law: Law, question: Question, beyond: float) -> tuple[dict[str, Triple], Arm, Values]:
+def _split(law: Law, question: Question, beyond: Floats) -> tuple[dict[str, Triple], Arm, Values]:
     """The best division of the budget over data, compute and treatment, and its spread over the draws."""
     points: list[tuple[float, float, Arm]] = []
     for name, curve in [(question.treatment, None), *question.cleaning.items()]:
@@ -478,11 +485,11 @@ def _split(law: Law, question: Question, beyond: float) -> tuple[dict[str, Tripl
     return split, points[lead][2], chosen_values
 
 
-def _interval(law: Law, found: Values, beyond: float) -> Triple:
+def _interval(law: Law, found: Values, beyond: Floats) -> Triple:
     """Quality of one further run at V: (estimate, low, high) at 90 %."""
     centre = float(found.log_loss[0])
     spread = float(np.ptp(np.quantile(found.draws[:, 0], [0.05, 0.95]))) / 2 if len(found.draws) else 0.0
-    other = z_of(0.9) * float(np.hypot(law.discrepancy.noise, law.discrepancy.rate * beyond))
+    other = z_of(0.9) * float(np.hypot(law.discrepancy.noise, law.discrepancy.error(beyond)))
     half = float(np.hypot(spread, other))
     return exp(centre), exp(centre - half), exp(centre + half)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from motherlode.studies import pictures
+from motherlode.studies.law import Law
 from motherlode.studies.laws import find_form
 from motherlode.studies.plan import Arm, Plan
 from motherlode.studies.words import amount, capped, mixture, money, price_range
@@ -120,17 +121,29 @@ def _method(plan: Plan) -> list[tuple[str, Any]]:
         ),
         ("you have", f"{amount(asked.unique)} unique samples, {asked.flops:.3g} FLOPs"),
         ("a GPU-hour", f"{asked.machine.source}; {asked.machine.flops_per_hour:.3g} FLOPs"),
+        *behind(law, "pilots"),
+    ]
+    return rows
+
+
+def behind(law: Law, measured: str) -> list[tuple[str, Any]]:
+    """What stands behind a law, for its page: its errors, and each form with its weights and parameters."""
+    doubt = law.discrepancy
+    rows: list[tuple[str, Any]] = [
         (
             "error of the law",
-            f"{law.discrepancy.noise:.1%} noise a run, {law.discrepancy.local:.1%} in a step between neighbours, "
-            f"{law.discrepancy.rate:.1%} a decade beyond the pilots"
-            + ("" if law.discrepancy.calibrated else " (assumed)"),
-        ),
+            f"{doubt.noise:.1%} noise a run, {doubt.local:.1%} in a step between neighbours, {doubt.rate:.1%} a decade "
+            f"beyond the {measured}"
+            + ("" if doubt.calibrated else " (assumed)")
+            + f", {doubt.passes_rate:.1%} a decade "
+            "beyond their passes",
+        )
     ]
     for member in law.members:
         form = find_form(member.form)
-        values = ", ".join(f"{name} {value:.4g}" for name, value in member.natural.items())
-        rows.append(
-            (f"{member.form} ({member.near:.0%} between pilots, {member.far:.0%} beyond)", f"{form.equation}: {values}")
+        values = ", ".join(f"{name} {number:.4g}" for name, number in member.natural.items())
+        weights = (
+            f"{member.near:.0%} between {measured}, {member.far:.0%} beyond, {member.worn:.0%} beyond their passes"
         )
+        rows.append((f"{member.form} ({weights})", f"{form.equation}: {values}"))
     return rows

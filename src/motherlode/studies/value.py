@@ -13,6 +13,7 @@ from math import exp, log
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from motherlode.studies.intervals import INSIDE
 from motherlode.studies.kernels import PENALISED, compiled, row
 from motherlode.studies.law import Law, Member
 from motherlode.studies.laws import Floats, find_form
@@ -127,7 +128,7 @@ def value(
     treatment: str | None = None,
     share: float = 1.0,
     draws: int | None = None,
-    beyond: float = 0.0,
+    beyond: Floats = INSIDE,
 ) -> Values:
     """V at every pair of unique samples and FLOPs (broadcast, flattened to K points).
 
@@ -137,8 +138,8 @@ def value(
         treatment: of the data; default the baseline.
         share: of the data that has the treatment, in [0, 1]; its effects are interpolated in their logarithms.
         draws: bootstrap draws to use over all members, default as many as the heaviest has; 0 for the estimate alone.
-        beyond: decades outside the pilots at which the members are weighed; one figure for all points, so that
-            their differences do not come from a change of weights.
+        beyond: (2,) decades outside the pilots, as `intervals.horizon` counts them, at which the members are weighed;
+            the same for all points, so that their differences do not come from a change of weights.
     """
     owned, spent = np.broadcast_arrays(np.asarray(unique, np.float64), np.asarray(flops, np.float64))
     points = np.log(np.stack([owned.ravel(), spent.ravel()], axis=1))
@@ -149,7 +150,7 @@ def value(
     total = np.zeros((len(points), 3))
     pools = []
     num_draws = max(len(member.draws) for member in law.members) if draws is None else draws
-    for member, weight in zip(law.members, law.weights(np.asarray([beyond]))[:, 0]):
+    for member, weight in zip(law.members, law.weights(beyond[None])[:, 0]):
         if weight < 1e-9:
             continue
         theta, sampled = _shared(member, group, share, round(num_draws * weight))
@@ -173,7 +174,7 @@ def _shared(member: Member, group: int, share: float, draws: int) -> tuple[Float
 
 
 def best_run(
-    law: Law, unique: float, flops: float, *, treatment: str | None = None, beyond: float = 0.0
+    law: Law, unique: float, flops: float, *, treatment: str | None = None, beyond: Floats = INSIDE
 ) -> dict[str, float]:
     """The size, samples seen and passes that reach V(U, C)."""
     found = value(law, unique, flops, treatment=treatment, draws=0, beyond=beyond)
