@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -37,6 +38,16 @@ def test_results_come_in_order_whatever_the_workers(workers: int) -> None:
 def test_one_worker_stays_in_this_process_and_two_do_not() -> None:
     assert set(map_ordered(process_id, range(3), workers=1)) == {os.getpid()}
     assert os.getpid() not in set(map_ordered(process_id, range(3), workers=2))
+
+
+def collects_garbage(_: int) -> bool:
+    return gc.isenabled()
+
+
+def test_the_server_collects_no_garbage_and_its_workers_do() -> None:
+    assert all(map_ordered(collects_garbage, range(4), workers=2))
+    code = "import gc, motherlode.server; print(gc.isenabled())"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"
 
 
 def test_a_long_list_of_partitions_is_never_held() -> None:

@@ -191,6 +191,16 @@ def test_hashes_of_a_file_and_of_its_bytes_agree(tmp_path: Path) -> None:
     assert len(storage.hash_bytes(b"")) == 32
 
 
+def test_what_can_be_made_again_is_not_fsynced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    storage.write_json(tmp_path / "a.json", 1, durable=False)
+    assert not synced
+    storage.write_json(tmp_path / "b.json", 1)
+    assert len(synced) == 2
+    assert storage.read_json(tmp_path / "a.json") == storage.read_json(tmp_path / "b.json") == 1
+
+
 def test_open_uri_reads_files_and_urls(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     for uri in (str(tmp_path / "x"), f"file://{tmp_path / 'x'}"):

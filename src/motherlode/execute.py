@@ -59,14 +59,23 @@ def map_ordered(
         yield from _map_processes(function, partitions, workers, preload)
 
 
+def start_server(preload: Sequence[str]) -> None:
+    """Start the process from which workers are forked, unless it runs: what it imports, it imports beside this one.
+
+    Args:
+        preload: modules for it to import.
+    """
+    get_context("forkserver").set_forkserver_preload(["motherlode.server", *preload])
+    with _interrupts_held():
+        forkserver.ensure_running()
+
+
 def _map_processes(
     function: Callable[[Item], Result], partitions: Iterable[Item], workers: int, preload: Sequence[str]
 ) -> Iterator[Result]:
     queue = iter(partitions)
+    start_server(preload)
     context = get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
-    with _interrupts_held():
-        forkserver.ensure_running()
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_live_with_parent) as pool:
 
         def submit(count: int) -> list[Future[Result]]:
@@ -103,6 +112,7 @@ def _live_with_parent() -> None:
     it would else wait for work for good. What the server imported stays, and need not be looked through for garbage.
     """
     gc.freeze()
+    gc.enable()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_after_parent, daemon=True).start()
 

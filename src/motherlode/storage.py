@@ -52,8 +52,11 @@ def hash_file(path: Path) -> str:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, fsync it and rename it into place.
+
+    Args:
+        durable: fsync. False for what can be made again, where a power cut may tear it.
 
     Raises:
         StorageError: the disk is full or the folder is not writable; `path` is as it was.
@@ -62,9 +65,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        if durable:
+            _sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        if durable:
+            _sync(path.parent)
     except OSError as error:
         raise explain(error, path) from error
     finally:
@@ -122,15 +127,16 @@ def atomic_folder(path: Path, *, durable: bool = True) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Write `text` as UTF-8, atomically; half characters of odd file names as escapes, which JSON reads back."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write `value` as indented JSON with sorted keys, atomically; NaN and infinities are refused."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, durable=durable)
 
 
 def read_json(path: Path) -> Any:
@@ -228,6 +234,8 @@ def lock(folder: Path) -> Iterator[None]:
 
 def open_uri(uri: str, mode: str = "rb") -> IO[bytes]:
     """Open a local path or any fsspec URL for reading bytes."""
+    if "://" not in uri and "::" not in uri and not uri.startswith("~"):
+        return open(uri, mode)  # importing fsspec takes longer than most files
     import fsspec
 
     opened: IO[bytes] = fsspec.open(uri, mode).open()

@@ -239,7 +239,7 @@ SCRIPT = """
 import sys
 import motherlode.data.containers as containers, motherlode.data.readers as readers, motherlode.data.prepare as prepare
 if __name__ == "__main__":
-    prepare._CLEAN_ALONE_BYTES = prepare._WRITE_ALONE_BYTES = 0
+    prepare.ALONE_BYTES = prepare._WRITE_ALONE_BYTES = 0
     prepare.prepare(sys.argv[1], out=sys.argv[2], workers=int(sys.argv[3]), augment=2, augment_policy=["flip", "crop"])
 """
 

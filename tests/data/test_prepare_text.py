@@ -139,7 +139,7 @@ def test_workers_and_a_rerun_give_the_same_bytes(
     made: tuple[Dataset, Path, dict[str, list[int]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, path, _ = made
-    monkeypatch.setattr(prepare_module, "_CLEAN_ALONE_BYTES", 0)
+    monkeypatch.setattr(prepare_module, "ALONE_BYTES", 0)
     other = run(path, tmp_path / "out", workers=2)
     assert content(other.path) == content(dataset.path)
     assert run(path, tmp_path / "out").facts == other.facts

@@ -116,7 +116,7 @@ WITH_SMALL_PARTS = """
 import sys
 from motherlode.data import documents, prepare, write
 documents.PARTITION_ROWS, documents.PARTITION_BYTES, write.SHARD_ROWS = 16, 20_000, 32
-prepare._CLEAN_ALONE_BYTES = prepare._WRITE_ALONE_BYTES = 0
+prepare.ALONE_BYTES = prepare._WRITE_ALONE_BYTES = 0
 if __name__ == "__main__":
     said = lambda *facts: print(facts[0], flush=True)
     prepare.prepare(

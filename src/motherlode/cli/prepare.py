@@ -38,6 +38,10 @@ def command(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a dataset made from something else."),
 ) -> None:
     """Turn raw files into a dataset: read, clean, deduplicate, split, card."""
+    from motherlode.data.workers import start_ahead
+
+    if not (dry_run or options):
+        start_ahead(source, modality, workers)
     from motherlode.cli import console
     from motherlode.data import prepare as data_prepare
     from motherlode.data.advice import advise

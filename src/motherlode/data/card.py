@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from motherlode.data import charts
 from motherlode.data.dataset import Dataset
 from motherlode.data.excerpts import Sample
 from motherlode.data.pictures import Sheet, words
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 FOLDER = "card"
 _REASONS = {
@@ -49,6 +53,16 @@ def write_card(
     Args:
         samples: of texts, in the place of sheets.
     """
+    context = _context(dataset, sheets, options)
+    if samples is not None:
+        context |= _text_context(dataset, samples)
+    for ending, template in templates(is_text=samples is not None).items():
+        (dataset.path / f"card.{ending}").write_text(template.render(context), encoding="utf-8")
+
+
+@cache
+def templates(*, is_text: bool) -> dict[str, Template]:
+    """The templates of a card by the ending of what they make, compiled once: a tenth of a second."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -58,12 +72,8 @@ def write_card(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    context = _context(dataset, sheets, options)
-    if samples is not None:
-        context |= _text_context(dataset, samples)
-    for ending in ("html", "md"):
-        template = environment.get_template(f"{'card' if samples is None else 'text'}.{ending}")
-        (dataset.path / f"card.{ending}").write_text(template.render(context), encoding="utf-8")
+    name = "text" if is_text else "card"
+    return {ending: environment.get_template(f"{name}.{ending}") for ending in ("html", "md")}
 
 
 def _context(dataset: Dataset, sheets: Sequence[Sheet], options: dict[str, Any]) -> dict[str, Any]:

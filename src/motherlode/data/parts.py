@@ -98,7 +98,8 @@ def once(path: Path, record_path: Path, build: Callable[[Path], dict[str, Any]])
         raise storage.explain(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
-    storage.write_json(record_path, record)
+    # Not fsynced, as the file is not: what a power cut tears is made again.
+    storage.write_json(record_path, record, durable=False)
     return record
 
 

@@ -31,11 +31,11 @@ from motherlode.data import minhash
 from motherlode.data import step as steps_of
 from motherlode.data.arrow import to_numpy
 from motherlode.data.augment import CopyTask, make_copies
-from motherlode.data.card import FOLDER, write_card
+from motherlode.data.card import FOLDER, templates, write_card
 from motherlode.data.croissant import write_croissant
 from motherlode.data.dataset import FACTS, FORMAT, Dataset, dataset_id, read_shard
 from motherlode.data.decontaminate import Contaminated, OwnHeldout, overlap, stamps
-from motherlode.data.excerpts import make_samples
+from motherlode.data.excerpts import Sample, make_samples
 from motherlode.data.gather import gather
 from motherlode.data.guess import settled
 from motherlode.data.options import PrepareOptions
@@ -47,6 +47,7 @@ from motherlode.data.source import Partition, plan
 from motherlode.data.step import CLEAN, DROPPED, READ, SPLITS, TRAIN, Progress, Rows, Step, StepCount, silent
 from motherlode.data.steps import ExactDuplicates, LabelErrors, LabelSizes, NearDuplicates, NearTexts, Outliers, Split
 from motherlode.data.threads import give_back_memory
+from motherlode.data.workers import ALONE_BYTES, PRELOAD, start_ahead
 from motherlode.data.write import Shape, ShardTask, make_shard, plan_shards, save_decisions
 from motherlode.errors import DatasetError, SourceError
 from motherlode.execute import map_ordered, num_cores
@@ -56,11 +57,8 @@ from motherlode.recipe import parse
 REQUEST = "prepare.json"
 BYTES_A_TOKEN = 4.0
 """Bytes of text that a token stands for, before a tokenizer has been trained."""
-_CLEAN_ALONE_BYTES, _WRITE_ALONE_BYTES = 1 << 20, 64 << 20
-"""Sources smaller than this are cleaned, or written, sooner by one process than others can be started."""
-
-_PRELOAD = ("motherlode.data.parts", "motherlode.data.write", "fsspec.implementations.local", "pyarrow.parquet")
-
+_WRITE_ALONE_BYTES = 64 << 20
+"""Sources smaller than this are written sooner by one process than others can be started."""
 _SHARD_FACTS = ("path", "rows", "media_bytes", "file_bytes", "sha256")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -114,6 +112,9 @@ def run(options: PrepareOptions, progress: Progress = silent) -> Dataset:
         earlier = _earlier(out, options, modality)
         if earlier is not None:
             return earlier
+    if options.on == "local":
+        given = options.source.values() if isinstance(options.source, dict) else options.source
+        start_ahead([given] if isinstance(given, str) else list(given), modality.name, options.workers)
     work = out.absolute().parent / f".{out.name}.work"
     absent = [folder for folder in (work, *work.parents) if not folder.exists()]
     try:
@@ -266,8 +267,12 @@ class Work:
         records = self.read()
         rows = self.gather(records)
         counts = self.decide(rows, records)
-        facts = self.write(rows, records, counts)
-        return self.finish(rows, records, facts)
+        with ThreadPoolExecutor(1) as aside:
+            told = aside.submit(self.tell, rows, records)
+            facts = self.write(rows, records, counts)
+            with self._stage("findings", rows):
+                samples = told.result()
+        return self.finish(rows, records, facts, samples)
 
     @property
     def needs_features(self) -> bool:
@@ -294,17 +299,22 @@ class Work:
         counts: Counter[str] = Counter()
         records = []
         self.progress("read and clean", 0, self.plan.num_partitions, counts)
-        for record in self._map(make_part, tasks, self.plan.num_partitions, alone_bytes=_CLEAN_ALONE_BYTES):
+        for record in self._map(make_part, tasks, self.plan.num_partitions, alone_bytes=ALONE_BYTES):
             records.append(record)
             counts.update({"rows": record.num_rows, **record.reasons})
             self.progress("read and clean", len(records), self.plan.num_partitions, counts)
         return records
 
     def _make_ready(self) -> None:
-        """Load what the steps over texts compile while this process waits for others to start."""
-        is_alone = self.plan.num_bytes <= _CLEAN_ALONE_BYTES or (self.options.workers or num_cores()) == 1
-        if self.modality.search == "bands" and self.options.near_duplicates != "off" and not is_alone:
-            Thread(target=minhash.make_ready, args=(self.modality.grams,), daemon=True).start()
+        """Load what is needed later while this process waits for others to start."""
+
+        def load() -> None:
+            if self.modality.search == "bands" and self.options.near_duplicates != "off":
+                minhash.make_ready(self.modality.grams)
+            templates(is_text=self.modality.stored == "text")
+
+        if self.plan.num_bytes > ALONE_BYTES and (self.options.workers or num_cores()) > 1:
+            Thread(target=load, daemon=True).start()
 
     def gather(self, records: list[PartRecord]) -> Rows:
         """The columns the second pass works on."""
@@ -407,8 +417,16 @@ class Work:
             chosen.paragraph_texts,
             cut=chosen.paragraphs == "drop",
             again=tuple(again),
-            mapped=partial(self._map, alone_bytes=_CLEAN_ALONE_BYTES),
+            mapped=partial(self._map, alone_bytes=ALONE_BYTES),
         )
+
+    def tell(self, rows: Rows, records: list[PartRecord]) -> list[Sample]:
+        """What is worked out for the card alone, while other processes write: adds to the facts; samples of texts."""
+        rows.facts |= {name: work() for name, work in rows.open_facts.items()}
+        if self.modality.stored != "text":
+            return []
+        rows.facts["overlap"] = overlap(rows, self.modality, self.options.decontaminate_tokens)
+        return make_samples(rows, Reader(rows.texts.folder, records))
 
     def write(self, rows: Rows, records: list[PartRecord], counts: list[StepCount]) -> dict[str, Any]:
         """Last pass; returns the facts of the dataset."""
@@ -484,13 +502,13 @@ class Work:
         copies = []
         left_out: Counter[str] = Counter()
         self.progress("augment", 0, len(tasks), {})
-        for record in self._map(make_copies, tasks, len(tasks), alone_bytes=_CLEAN_ALONE_BYTES):
+        for record in self._map(make_copies, tasks, len(tasks), alone_bytes=ALONE_BYTES):
             copies.append({key: record[key] for key in _SHARD_FACTS})
             left_out.update(record["left_out"])
             self.progress("augment", len(copies), len(tasks), {"rows": sum(shard["rows"] for shard in copies)})
         return copies, dict(left_out)
 
-    def finish(self, rows: Rows, records: list[PartRecord], facts: dict[str, Any]) -> Dataset:
+    def finish(self, rows: Rows, records: list[PartRecord], facts: dict[str, Any], samples: list[Sample]) -> Dataset:
         """Check the sum against the files, and write what goes beside them."""
         built = self.work / "dataset"
         names = [shard["path"] for name in SPLITS for shard in facts["shards"][name]]
@@ -500,9 +518,6 @@ class Work:
         if self.options.near_duplicates != "off" and self.modality.search == "hamming":
             with self._stage("planted copies", rows):
                 facts["findings"]["planted"] = estimate(rows, reader, self.modality, self.clean)
-        if self.modality.stored == "text":
-            with self._stage("overlap of the splits", rows):
-                facts["findings"]["overlap"] = overlap(rows, self.modality, self.options.decontaminate_tokens)
         dataset = Dataset(built, facts, verified=names)
         self.progress("card", 0, 1, {})
         shutil.rmtree(built / FOLDER, ignore_errors=True)
@@ -512,7 +527,7 @@ class Work:
         settings = request | {"clean": self.clean.model_dump(mode="json")}
         try:
             if self.modality.stored == "text":
-                write_card(dataset, [], settings, make_samples(rows, reader))
+                write_card(dataset, [], settings, samples)
             else:
                 write_card(dataset, make_sheets(rows, reader, self.modality, built / FOLDER), settings)
             write_croissant(dataset, self.options.licence)
@@ -534,7 +549,7 @@ class Work:
     @property
     def _preload(self) -> tuple[str, ...]:
         """What workers import sooner or later."""
-        return (*_PRELOAD, type(self.modality).__module__, *self.modality.preload)
+        return (*PRELOAD, type(self.modality).__module__, *self.modality.preload)
 
     def _map(
         self, function: Callable[[Item], Result], tasks: Iterable[Item], num_tasks: int, *, alone_bytes: int

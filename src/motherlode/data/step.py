@@ -8,7 +8,7 @@ columns, so it cannot disagree with what was dropped, and the sum is checked aga
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -61,6 +61,9 @@ class Rows:
         suspects_N: whether the label is suspected to be wrong.
         groups_N: index into `group_names`: rows of a group go to one side of the split; empty where all may part.
         outliers_N: distance to the nearest neighbours, in units of the typical one; NaN where not computed.
+        facts: what was found, by name.
+        open_facts: what works out further ones. They are only told and decide nothing, so they can wait until there is
+            time: while shards are written.
         warnings: what a person should be told before training on these rows.
     """
 
@@ -87,6 +90,7 @@ class Rows:
     suspects_N: NDArray[np.bool_] = field(init=False)
     outliers_N: NDArray[np.float32] = field(init=False)
     facts: dict[str, Any] = field(default_factory=dict)
+    open_facts: dict[str, Callable[[], Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -6,7 +6,9 @@ because they are nearly free (a sort of 16-byte hashes), and spare the rest the 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -87,7 +89,7 @@ class NearTexts:
     does: str = "keep one of the texts that share most of their phrases (min-hashes propose, the texts decide)"
 
     def run(self, rows: Rows) -> None:
-        """Cluster, and drop all but the first of each cluster unless told to keep them; check on a sample."""
+        """Cluster, and drop all but the first of each cluster unless told to keep them; have it checked on a sample."""
         alive = rows.alive
 
         def shingles(chosen: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -103,7 +105,10 @@ class NearTexts:
             threshold=self.modality.similar,
         )
         if self.check:
-            rows.facts["near_duplicate_check"] = recount.check(rows, alive, found.cluster_N, self.modality)
+            searched = copy(rows)  # texts and sizes as they are now: repeated lines may yet be cut
+            rows.open_facts["near_duplicate_check"] = partial(
+                recount.check, searched, alive, found.cluster_N, self.modality
+            )
         _settle(rows, alive, found, self.keep, self.name)
         rows.facts["near_duplicates"]["rows_in_crowds"] = found.num_exhausted
 

@@ -51,7 +51,7 @@ class TextModality:
     reasons = REASONS
     outliers = False
     max_bytes = 32 << 20
-    preload = ("ftfy", "motherlode.modality.text.ready")
+    preload = ("motherlode.modality.text.ready",)
 
     def examine(self, media: Sequence[bytes], options: Clean) -> Examination:
         """Decode, clean, judge and fingerprint documents; see `examine.examine`."""

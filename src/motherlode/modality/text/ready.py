@@ -17,3 +17,5 @@ _PASSAGE = b"A few words, so that every compiled pass over a document is loaded 
 # What is not installed is said by the worker that needs it: nobody hears the server.
 with suppress(MissingExtraError):
     examine([_PASSAGE], Clean())
+with suppress(ImportError):
+    import ftfy  # noqa: F401 - mends mojibake, which few documents have and most sources
