@@ -174,12 +174,19 @@ def row(kind, base, theta, log_n, log_d, log_u, group, centre, grad):  # type: i
 
 
 @compiled
-def residuals(kind, base, theta, table, groups, centre, y, out):  # type: ignore[no-untyped-def]
-    """Write log L − log L̂ of every row; `table` is (M, 3): log N, log D, log U."""
+def look(kind, base, theta, free, table, groups, centre, y, weights, gaps, slopes):  # type: ignore[no-untyped-def]
+    """Write gaps (M,), log L − log L̂ of every row that weighs anything, and slopes (M, F) of log L̂ in what is free.
+
+    `table` is (M, 3): log N, log D, log U.
+    """
     grad = np.empty(theta.size)
     for i in range(y.size):
+        if weights[i] == 0.0:
+            continue
         loss = row(kind, base, theta, table[i, 0], table[i, 1], table[i, 2], groups[i], centre, grad)
-        out[i] = y[i] - log(loss)
+        gaps[i] = y[i] - log(loss)
+        for a in range(free.size):
+            slopes[i, a] = grad[free[a]] / loss
 
 
 @compiled
@@ -218,45 +225,41 @@ def _cholesky_solve(matrix, rhs, num):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _normal(kind, base, theta, free, table, groups, centre, y, weights, delta, matrix, rhs):  # type: ignore[no-untyped-def]
-    """JᵀWJ and JᵀWr of the free parameters, W the weights that make least squares follow Huber's loss."""
-    grad = np.empty(theta.size)
-    num = free.size
+def _normal(gaps, slopes, weights, delta, matrix, rhs):  # type: ignore[no-untyped-def]
+    """JᵀWJ (its lower triangle) and JᵀWr, W the weights that make least squares follow Huber's loss."""
     matrix[:, :] = 0.0
     rhs[:] = 0.0
-    for i in range(y.size):
+    for i in range(gaps.size):
         if weights[i] == 0.0:
             continue
-        loss = row(kind, base, theta, table[i, 0], table[i, 1], table[i, 2], groups[i], centre, grad)
-        gap = y[i] - log(loss)
+        gap = gaps[i]
         weight = weights[i] * (1.0 if abs(gap) <= delta else delta / abs(gap))
-        for a in range(num):
-            slope = weight * grad[free[a]] / loss
+        for a in range(rhs.size):
+            slope = weight * slopes[i, a]
             rhs[a] += slope * gap
             for b in range(a + 1):
-                matrix[a, b] += slope * grad[free[b]] / loss
+                matrix[a, b] += slope * slopes[i, b]
 
 
 @compiled
 def minimise(kind, base, start, free, low, high, table, groups, centre, y, weights, delta, num_steps, tolerance):  # type: ignore[no-untyped-def]
     """Iteratively reweighted Levenberg-Marquardt from `start`; returns (theta, objective).
 
-    `free` holds the indices that may move, inside [low, high]; every accepted step lowers Huber's objective.
+    `free` holds the indices that may move, inside [low, high]; every accepted step lowers Huber's objective. A row is
+    looked at once for each trial: what it said of the slopes serves the next step, where the trial is accepted.
     """
     num = free.size
-    theta = start.copy()
-    trial = start.copy()
-    gaps = np.empty(y.size)
-    matrix = np.empty((num, num))
-    damped = np.empty((num, num))
-    rhs = np.empty(num)
-    step = np.empty(num)
-    residuals(kind, base, theta, table, groups, centre, y, gaps)
+    theta, trial = start.copy(), start.copy()
+    gaps, slopes = np.zeros(y.size), np.empty((y.size, num))
+    gaps_there, slopes_there = np.zeros(y.size), np.empty((y.size, num))
+    matrix, damped = np.empty((num, num)), np.empty((num, num))
+    rhs, step = np.empty(num), np.empty(num)
+    look(kind, base, theta, free, table, groups, centre, y, weights, gaps, slopes)
     best = huber(gaps, weights, delta)
     damping = 1e-3
     stale = 0
     for _ in range(num_steps):
-        _normal(kind, base, theta, free, table, groups, centre, y, weights, delta, matrix, rhs)
+        _normal(gaps, slopes, weights, delta, matrix, rhs)
         moved = False
         for _ in range(8):
             for a in range(num):
@@ -268,8 +271,8 @@ def minimise(kind, base, start, free, low, high, table, groups, centre, y, weigh
                 for a in range(num):
                     i = free[a]
                     trial[i] = min(max(theta[i] + step[a], low[i]), high[i])
-                residuals(kind, base, trial, table, groups, centre, y, gaps)
-                value = huber(gaps, weights, delta)
+                look(kind, base, trial, free, table, groups, centre, y, weights, gaps_there, slopes_there)
+                value = huber(gaps_there, weights, delta)
                 if value < best:
                     moved = True
                     break
@@ -279,6 +282,8 @@ def minimise(kind, base, start, free, low, high, table, groups, centre, y, weigh
         stale = stale + 1 if best - value < tolerance * best else 0
         best = value
         theta[:] = trial
+        gaps, gaps_there = gaps_there, gaps
+        slopes, slopes_there = slopes_there, slopes
         damping = max(damping / 6.0, 1e-9)
         if stale >= 3:
             break
@@ -379,18 +384,19 @@ def project(kind, shapes_GS, table, centre, y, weights, delta, allowed):  # type
     moment = np.empty(width)
     gaps = np.empty(num_rows)
     scale = np.empty(num_rows)
+    loss = np.exp(y)
     for g in range(num_starts):
         gram[:, :] = 0.0
         moment[:] = 0.0
         for i in range(num_rows):
             target, weight = _features(
-                kind, shapes_GS[g], table[i, 0], table[i, 1], table[i, 2], centre, exp(y[i]), features[i]
+                kind, shapes_GS[g], table[i, 0], table[i, 1], table[i, 2], centre, loss[i], features[i]
             )
             gaps[i], scale[i] = target, weight
             weight = weights[i] * weight * weight
             for a in range(width):
                 moment[a] += weight * features[i, a] * target
-                for b in range(width):
+                for b in range(a + 1):
                     gram[a, b] += weight * features[i, a] * features[i, b]
         _nonnegative(gram, moment, allowed, coefficients[g])
         for i in range(num_rows):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from motherlode.studies.plan import Plan
 
 _DRAWS = 120
-_MAP = 41
+_MAP = 31
 _NUM_FACETS, _NUM_SIZES = 4, 4
 _ROOM = 0.06
 _SAME = 0.15  # in log: sizes or amounts of data that count as one level
