@@ -197,6 +197,9 @@ class TrainOptions(Strict):
 
     batch: int = Field(32, ge=1, description="samples a step over all ranks")
     accumulate: int = Field(1, ge=1, description="split each batch into this many parts to save memory")
+    shard: bool = Field(
+        False, description="split weights, gradients and optimiser states over the ranks (models of tokens)"
+    )
     optimizer: OptimizerOptions = OptimizerOptions()
     optimizers: dict[str, OptimizerOptions] = Field(
         default_factory=dict, description="exceptions by turn, e.g. `critic: {lr: 2e-4}`"

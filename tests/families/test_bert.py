@@ -320,7 +320,7 @@ def test_an_embedding_is_the_mean_over_the_text_whatever_is_padded() -> None:
 
 
 def save(family: Bert, folder: Path) -> Path:
-    return checkpoint.save(folder, 7, family, {}, {}, family.files())
+    return checkpoint.save(folder, 7, family.state_dict(), {}, {}, family.files())
 
 
 @pytest.mark.parametrize("length", [LENGTH, 2048])

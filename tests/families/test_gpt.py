@@ -63,7 +63,7 @@ def test_a_checkpoint_is_a_hugging_face_folder(architecture: str, tmp_path: Path
     from transformers import AutoModelForCausalLM
 
     family = stir(tiny(architecture=architecture))
-    folder = checkpoint.save(tmp_path, 1, family, {}, {}, family.files())
+    folder = checkpoint.save(tmp_path, 1, family.state_dict(), {}, {}, family.files())
     theirs = AutoModelForCausalLM.from_pretrained(folder)
     assert theirs.dtype == torch.float32
     tokens = batch().samples[:, :11].contiguous()

@@ -106,7 +106,7 @@ def codec_run(folder: Path, spec: SampleSpec) -> None:
     from motherlode.training.run import RECIPE
 
     family = Blocks(spec)
-    checkpoint.save(folder / "checkpoints", 1, family, {}, {}, {})
+    checkpoint.save(folder / "checkpoints", 1, family.state_dict(), {}, {}, {})
     content = {"name": folder.name, "data": {"path": "/nowhere"}, "model": {"family": "blocks"}}
     parse(Recipe, content).save(folder / RECIPE)
     facts = {"status": "finished", "family": "blocks", "spec": asdict(spec), "labels": [], "best": None}

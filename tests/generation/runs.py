@@ -52,7 +52,7 @@ def text_run(folder: Path, space: TokenSpace, generate: dict[str, Any] | None = 
     family = registry.find("family", recipe.family).build(recipe.family_options(), spec, 0)
     stirred(family)
     files = {**family.files(), **tokenizer_files(space.folder)}
-    checkpoint.save(folder / "checkpoints", 1, family, {}, {}, files)
+    checkpoint.save(folder / "checkpoints", 1, family.state_dict(), {}, {}, files)
     (folder / "tokenizer").mkdir()
     for name, data in tokenizer_files(space.folder).items():
         (folder / "tokenizer" / name).write_bytes(data)

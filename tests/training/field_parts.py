@@ -106,7 +106,7 @@ def codec_run(folder: Path, spec: SampleSpec, *, top: float = 1.0, status: str =
     family = Means.build(recipe.family_options(), spec, 0)
     with torch.no_grad():
         family.top.fill_(top)
-    checkpoint.save(folder / "checkpoints", 1, family, {}, {}, {})
+    checkpoint.save(folder / "checkpoints", 1, family.state_dict(), {}, {}, {})
     recipe.save(folder / RECIPE)
     facts = {"name": recipe.name, "status": status, "family": NAME, "spec": asdict(spec), "labels": [], "best": None}
     storage.write_json(folder / "run.json", facts)

@@ -31,7 +31,9 @@ class Model(nn.Module):
 
 def save(folder: Path, step: int, model: nn.Module | None = None, **state: Any) -> Path:
     optimizer = {"turn/first.weight/exp_avg": torch.full((4, 4), float(step))}
-    return checkpoint.save(folder, step, model or Model(), optimizer, {"position": {"step": step}, **state})
+    return checkpoint.save(
+        folder, step, (model or Model()).state_dict(), optimizer, {"position": {"step": step}, **state}
+    )
 
 
 def ignore(_: str) -> None:

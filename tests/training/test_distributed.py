@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,20 @@ def free_port() -> str:
         return str(endpoint.getsockname()[1])
 
 
+def start_ranks(world: int, command: Sequence[str]) -> list[int]:
+    """Run a command in so many processes as torchrun would start them; their exit codes."""
+    place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(command, env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(world)
+    ]
+    return [process.wait(240) for process in processes]
+
+
 def two_ranks(out: Path, **options: Any) -> Run:
-    """Train with two processes as torchrun would start them."""
+    """Train the tiny family with two processes."""
     out.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    processes = []
-    for rank in range(2):
-        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-        environment = {**os.environ, **place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(SCRIPT), str(out), json.dumps(options)]
-        processes.append(subprocess.Popen(command, env=environment))
-    assert [process.wait(120) for process in processes] == [0, 0]
+    assert start_ranks(2, [sys.executable, str(SCRIPT), str(out), json.dumps(options)]) == [0, 0]
     return Run.open(out / "tiny")
 
 

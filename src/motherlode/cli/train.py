@@ -37,9 +37,15 @@ def command(
     if seeds > 1:
         _spread(loaded, seeds)
         return
+    from motherlode.training import distributed  # it loads torch: not before the recipe is known to be good
+
     run = followed(loaded)
+    leads = distributed.start().leads
+    distributed.stop()
     if run.facts["status"] == "stopped":
         raise typer.Exit(130)
+    if not leads:  # one of several processes has the last word
+        return
     say_if_early(run)
     console.done(f"run in {run.path}: next  {console.command('lode', 'evaluate', run.path)}")
 

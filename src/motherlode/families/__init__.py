@@ -127,6 +127,11 @@ class Family(nn.Module, ABC):
         """
         return {}
 
+    def shards(self) -> Sequence[nn.Module]:
+        """Networks whose weights several ranks can share, inner ones first; the last holds all that learns and is
+        called for the loss of its only turn. () where a family cannot be split."""
+        return ()
+
     @abstractmethod
     def turns(self, step: int) -> Sequence[Turn]:
         """The optimiser steps of training step `step`, in order. Each draws a fresh batch."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from motherlode.families import Family
 
@@ -22,7 +23,14 @@ _CLEAR = 2.0
 
 
 class LanguageFamily(Family):
-    """A family whose checkpoints are Hugging Face folders, and whose looks have `heldout_nats` and `gap`."""
+    """A family whose checkpoints are Hugging Face folders, and whose looks have `heldout_nats` and `gap`.
+
+    `learner` is the network with its loss, `learner.network` a class of transformers.
+    """
+
+    def shards(self) -> Sequence[nn.Module]:
+        """The blocks of the network, and all of it; see `Family.shards`."""
+        return [*self.get_submodule("learner.network.model.layers").children(), self.get_submodule("learner")]
 
     @classmethod
     def opened(cls, options: Any, checkpoint: Path) -> Any:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TOKENIZER = "tokenizer"
 """Folder of a run that holds its tokenizer."""
 _LOOK_WINDOWS = 16
-_NOT_IDENTITY = ("budget", "checkpoint_every", "keep", "histograms", "show")
+_NOT_IDENTITY = ("budget", "checkpoint_every", "keep", "histograms", "show", "shard")
 """Sections of `train` that do not decide the weights at a given step: a run may be continued with others."""
 
 
@@ -267,7 +267,14 @@ class Assembly:
         """A fresh engine at step 0."""
         family = self.build(setting)
         self.ranks.broadcast(family)
-        return Engine(family, self.feed(setting), setting, self.recipe.train, seed=self.recipe.seed, ranks=self.ranks)
+        shares = None
+        if self.recipe.train.shard and self.ranks.world > 1:
+            from motherlode.training.sharding import Shares
+
+            twin = self.build(replace(setting, device="cpu", compile=False)) if self.ranks.leads else None
+            shares = Shares(family, twin, self.ranks, setting.device)
+        chosen: dict[str, Any] = {"seed": self.recipe.seed, "ranks": self.ranks, "shares": shares}
+        return Engine(family, self.feed(setting), setting, self.recipe.train, **chosen)
 
     def look_batches(self, setting: Setting, index: int) -> tuple[Batch, Batch] | None:
         """A training and a held-out batch of equal size for diagnostics; None where there is no held-out split."""

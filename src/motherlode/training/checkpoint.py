@@ -66,7 +66,7 @@ def steps(checkpoints: Path) -> list[int]:
 def save(
     checkpoints: Path,
     step: int,
-    family: nn.Module,
+    weights: Mapping[str, Tensor],
     optimizer: Mapping[str, Tensor],
     state: Mapping[str, Any],
     files: Mapping[str, bytes] = MappingProxyType({}),
@@ -74,6 +74,11 @@ def save(
     """Write a checkpoint, whole or not at all.
 
     Args:
+        checkpoints: folder of all of them.
+        step: training steps taken.
+        weights: the family's `state_dict`.
+        optimizer: `turn/parameter/key` → tensor.
+        state: further contents of `state.json`.
         files: further files by name.
 
     Raises:
@@ -81,9 +86,9 @@ def save(
     """
     target = folder_of(checkpoints, step)
     with storage.atomic_folder(target) as folder:
-        _write_tensors(folder / MODEL, family.state_dict())
+        _write_tensors(folder / MODEL, weights)
         _write_tensors(folder / OPTIMIZER, optimizer)
-        storage.write_json(folder / STATE, {**state, "step": step, "architecture": describe(family)})
+        storage.write_json(folder / STATE, {**state, "step": step, "architecture": describe(weights)})
         for name, content in files.items():
             (folder / name).write_bytes(content)
     return target
@@ -221,23 +226,33 @@ def sweep(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def describe(module: nn.Module) -> dict[str, str]:
+def describe(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Name → dtype and shape of everything in a `state_dict`, e.g. "float32[64, 3, 4, 4]"."""
-    return {name: _describe_tensor(tensor) for name, tensor in module.state_dict().items()}
+    return {name: _describe_tensor(tensor) for name, tensor in tensors.items()}
 
 
 def _describe_tensor(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
 
 
-def load_model(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+def load_model(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    where: str,
+    spread: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict,
+) -> None:
     """Put weights into `module`.
+
+    Args:
+        module: a family.
+        tensors: its whole weights.
+        where: they come from, for the message.
+        spread: makes of them what `module` takes, where it holds parts of them only.
 
     Raises:
         TrainingError: they belong to another architecture; the message names the tensors that differ.
     """
-    have = {name: _describe_tensor(tensor) for name, tensor in tensors.items()}
-    wanted = describe(module)
+    have, wanted = describe(tensors), describe(module.state_dict())
     if have != wanted:
         raise TrainingError(
             "a checkpoint must fit the model it is loaded into",
@@ -245,7 +260,7 @@ def load_model(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> 
             "use the recipe this checkpoint was trained with, or another name for the new run",
         )
     with torch.no_grad():
-        module.load_state_dict(dict(tensors))
+        module.load_state_dict(spread(tensors))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], old_name: str, new_name: str) -> str:

@@ -75,6 +75,14 @@ class Ranks:
             dist.broadcast(contiguous, 0)
             tensor.copy_(contiguous)
 
+    def slowest(self, seconds: float, device: str) -> float:
+        """The most that any rank needed for the same work: what each decides by, so that all decide alike."""
+        if self.world == 1:
+            return seconds
+        most = torch.tensor(seconds, dtype=torch.float32, device=device)
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+        return float(most)
+
     def share(self, value: Value) -> Value:
         """Rank 0's value (JSON-like), on every rank."""
         if self.world == 1:

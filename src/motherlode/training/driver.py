@@ -11,13 +11,16 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from motherlode import storage
 from motherlode.errors import DivergedError
-from motherlode.families import Batch
+from motherlode.families import Batch, Family
 from motherlode.recipe import TrainOptions
 from motherlode.training import checkpoint, cost, guards, monitor
 from motherlode.training.assembly import Assembly
@@ -91,7 +94,7 @@ class Driver:
         """
         where = f"step-{saved.step}"
         checkpoint.check_identity(saved.state, self.assembly.identity, where)
-        checkpoint.load_model(self.engine.family, saved.model, where)
+        self.engine.load_weights(saved.model, where)
         self.engine.load_optimizer_state(saved.optimizer)
         position = saved.state["position"]
         self.engine.position = type(self.engine.position)(**position)
@@ -219,15 +222,17 @@ class Driver:
 
     def _open(self) -> None:
         """Show what the untrained model makes; what this takes tells what later looks will."""
-        if self._monitor is None:
-            return
-        family = self.engine.family
+        with self.engine.whole() as family:
+            if self._monitor is not None and family is not None:
+                self._open_here(self._monitor, family)
+
+    def _open_here(self, board: Monitor, family: Family) -> None:
         if self.score is not None and not self.facts["steps_fixed"]:
             start = time.perf_counter()
             self.score.best(family, 0)
             self._score_sec = time.perf_counter() - start
         if self._shows:
-            path = self._grid(self._monitor)
+            path = self._grid(board, family)
             self.listener.event("sample", "samples before training", path)
 
     @property
@@ -235,10 +240,10 @@ class Driver:
         """Whether looks write samples; of runs over fields `generate` does, which keeps them whole."""
         return self.train.show and self.assembly.corpus is None
 
-    def _grid(self, board: Monitor) -> Path:
+    def _grid(self, board: Monitor, family: Family) -> Path:
         engine, assembly = self.engine, self.assembly
         return board.grid(
-            engine.family,
+            family,
             assembly.modality,
             assembly.spec,
             self._shown,
@@ -254,26 +259,29 @@ class Driver:
 
     def _look(self) -> None:
         start = time.perf_counter()
-        engine, setting = self.engine, self.engine.setting
-        self.ranks.broadcast(engine.family, parameters=False)
-        if self._monitor is not None:
-            found: dict[str, float] = {}
-            batches = self.assembly.look_batches(setting, self.step)
-            if batches is not None:
-                found = monitor.inspect(engine.family, self.step, *batches)
-            if self.score is not None and self._saves(self.step):
-                self._look_score = self.score.best(engine.family, self.step)
-                found |= self._look_score["scores"]
-            self._monitor.log("look", self.step, found, seconds=round(self.seconds, 3))
-            if self._shows:
-                path = self._grid(self._monitor)
-                self.listener.event("sample", f"samples of step {self.step}", path)
-            self._monitor.histograms(engine.family, self.step)
-            fresh = self._warnings.new(engine.family.warnings(self._monitor.looks))
-            self.facts["warnings"] = [*self.facts.get("warnings", []), *fresh]
-            monitor.tell(self.listener, fresh)
-        self.ranks.broadcast(engine.family, parameters=False)
+        self.ranks.broadcast(self.engine.family, parameters=False)
+        with self.engine.whole() as family:
+            if self._monitor is not None and family is not None:
+                self._look_here(self._monitor, family)
+        self.ranks.broadcast(self.engine.family, parameters=False)
         self._look_sec = time.perf_counter() - start
+
+    def _look_here(self, board: Monitor, family: Family) -> None:
+        found: dict[str, float] = {}
+        batches = self.assembly.look_batches(self.engine.setting, self.step)
+        if batches is not None:
+            found = monitor.inspect(family, self.step, *batches)
+        if self.score is not None and self._saves(self.step):
+            self._look_score = self.score.best(family, self.step)
+            found |= self._look_score["scores"]
+        board.log("look", self.step, found, seconds=round(self.seconds, 3))
+        if self._shows:
+            path = self._grid(board, family)
+            self.listener.event("sample", f"samples of step {self.step}", path)
+        board.histograms(family, self.step)
+        fresh = self._warnings.new(family.warnings(board.looks))
+        self.facts["warnings"] = [*self.facts.get("warnings", []), *fresh]
+        monitor.tell(self.listener, fresh)
 
     def _update(self, *, force: bool = False) -> None:
         now = time.perf_counter()
@@ -310,9 +318,10 @@ class Driver:
     def _save(self) -> None:
         """Write a checkpoint; every rank waits for it, so that none outruns a failure to write."""
         self.ranks.broadcast(self.engine.family, parameters=False)
-        self.ranks.lead(self._save_here)
+        weights, optimizer = self.engine.weights(), self.engine.optimizer_state()
+        self.ranks.lead(lambda: self._save_here(weights, optimizer))
 
-    def _save_here(self) -> None:
+    def _save_here(self, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor]) -> None:
         checkpoints = self.folder / CHECKPOINTS
         score = self._look_score
         if score is not None and self._is_best(score):
@@ -329,8 +338,8 @@ class Driver:
         path = checkpoint.save(
             checkpoints,
             self.step,
-            self.engine.family,
-            self.engine.optimizer_state(),
+            weights,
+            optimizer,
             state,
             self.assembly.files(self.engine.family),
         )

@@ -192,7 +192,7 @@ def _overheads(assembly: Assembly, engine: Engine) -> tuple[float, float, int]:
         path = checkpoint.save(
             folder / "checkpoints",
             1,
-            engine.family,
+            engine.weights(),
             engine.optimizer_state(),
             {},
             assembly.files(engine.family),

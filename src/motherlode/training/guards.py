@@ -11,7 +11,7 @@ import math
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,14 +24,28 @@ from motherlode.errors import DivergedError
 
 
 @torch.no_grad()
-def gradient_norm(gradients: Sequence[Tensor], loss: Tensor, turn: str, step: int) -> float:
+def gradient_norm(
+    gradients: Sequence[Tensor],
+    loss: Tensor,
+    turn: str,
+    step: int,
+    over_ranks: Callable[[Tensor], Tensor] = lambda norm: norm,
+) -> float:
     """The norm of all gradients together.
+
+    Args:
+        gradients: of one turn; where they lie in shares, this rank's.
+        loss: of that turn, the same on every rank.
+        turn: its name.
+        step: of the run.
+        over_ranks: makes the norm of all shares out of this one's.
 
     Raises:
         DivergedError: the loss or a gradient is not finite.
     """
     norms = torch._foreach_norm(list(gradients))  # noqa: SLF001 - one pass, as in torch's own clipping
     total = torch.linalg.vector_norm(torch.stack(norms)).float() if norms else torch.zeros((), device=loss.device)
+    total = over_ranks(total)
     # 0 · loss is 0 for a finite loss and NaN for any other, so one number answers for both.
     norm = float(total + 0.0 * loss.detach().float())
     if not math.isfinite(norm):

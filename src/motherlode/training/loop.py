@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
@@ -24,9 +24,12 @@ from motherlode.families import Batch, Family, Turn
 from motherlode.modality import Modality
 from motherlode.randomness import derive, torch_generator
 from motherlode.recipe import TrainOptions
-from motherlode.training import guards
+from motherlode.training import checkpoint, guards
 from motherlode.training.distributed import ALONE, Ranks, share_of_batch
 from motherlode.training.optimizers import TurnOptimizer, roles_of
+
+if TYPE_CHECKING:
+    from motherlode.training.sharding import Shares
 
 _SLOW_DRAW_SEC = 5e-4
 
@@ -193,6 +196,7 @@ class Engine:
         train: the recipe's section.
         seed: the run's seed.
         ranks: this process among those that train the model.
+        shares: set where each of them holds a share of the family's weights.
     """
 
     def __init__(
@@ -204,6 +208,7 @@ class Engine:
         *,
         seed: int,
         ranks: Ranks = ALONE,
+        shares: Shares | None = None,
     ) -> None:
         self.family = family
         self.feed = feed
@@ -211,12 +216,12 @@ class Engine:
         self.train = train
         self.seed = seed
         self.ranks = ranks
+        self.shares = shares
         self.position = Position()
         self.optimizers: dict[str, TurnOptimizer] = {}
         self.stop_votes = 0.0
         self._pending: dict[str, dict[str, Tensor]] = {}
-        self._names = {id(parameter): name for name, parameter in family.named_parameters()}
-        self._learnable = [parameter for parameter in family.parameters() if parameter.requires_grad]
+        self._params = {name: parameter for name, parameter in family.named_parameters() if parameter.requires_grad}
         self._roles = roles_of(family)
         self._blocks = family.blocks()
         self._on_gpu = setting.device.startswith("cuda")
@@ -247,7 +252,8 @@ class Engine:
     def _take(self, turn: Turn, factor: float, stopping: bool, scalars: dict[str, Tensor]) -> None:
         draw = self.position.draws
         optimizer = self.optimizers.get(turn.name) or self._optimizer(turn)
-        for parameter in optimizer.params:
+        params = [self._params[name] for name in optimizer.named]
+        for parameter in params:
             parameter.grad = None
         batch = self.feed.batch(draw)
         # Layers that know only the ambient generator (dropout) draw from a function of the position as well.
@@ -255,13 +261,17 @@ class Engine:
         if self._on_gpu:
             torch.cuda.manual_seed(derive(self.seed, "ambient", draw, self.ranks.rank))
         rng = torch_generator(self.seed, turn.name, draw, self.ranks.rank, self.setting.device)
-        loss, extra = self._backward(turn, batch, rng, optimizer.params)
+        loss, extra = self._backward(turn, batch, rng, params)
+        if self.shares is not None:
+            self.shares.hand_over(params, optimizer.params)
         gradients = [parameter.grad for parameter in optimizer.params if parameter.grad is not None]
         if self.ranks.world > 1:
             votes = torch.tensor(float(stopping), device=loss.device)
-            self.ranks.average([*gradients, loss, votes])
+            # Gradients of shares were averaged on their way back.
+            self.ranks.average([*([] if self.shares else gradients), loss, votes])
             self.stop_votes = float(votes)
-        norm = guards.gradient_norm(gradients, loss, turn.name, self.position.step)
+        over_ranks = {} if self.shares is None else {"over_ranks": self.shares.norm}
+        norm = guards.gradient_norm(gradients, loss, turn.name, self.position.step, **over_ranks)
         guards.clip(gradients, norm, self.train.clip)
         optimizer.step(factor)
         if turn.after is not None:
@@ -280,42 +290,64 @@ class Engine:
 
         Naming the inputs keeps gradients from all others, and spares the weight gradients of a critic that only passes
         a signal on; unlike switching `requires_grad` it lets a turn keep a graph for a later one (shared fakes).
+        Weights in shares cannot be named: whole ones, made of them, are the graph's inputs. All of them learn.
         """
-        backward = torch.autograd.backward
+        backward, inputs = torch.autograd.backward, None if self.shares else params
         if self.train.accumulate == 1:
             with self.setting.autocast():
                 loss, extra = turn.loss(batch, rng)
-            backward(loss, inputs=params)
+            backward(loss, inputs=inputs)
             return loss.detach().clone(), {name: value.detach() for name, value in extra.items()}
         total = torch.zeros((), device=batch.rows.device)
         sums: dict[str, Tensor] = {}
         for part in split(batch, self.train.accumulate):
             with self.setting.autocast():
                 loss, extra = turn.loss(part, rng)
-            backward(loss / self.train.accumulate, inputs=params)
+            backward(loss / self.train.accumulate, inputs=inputs)
             total += loss.detach() / self.train.accumulate
             for name, value in extra.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() / self.train.accumulate
         return total, sums
 
     def _optimizer(self, turn: Turn) -> TurnOptimizer:
-        learnable = {id(parameter) for parameter in self._learnable}
-        named = {
-            self._names[id(parameter)]: parameter
-            for parameter in turn.module.parameters()
-            if id(parameter) in learnable
-        }
+        names = {id(parameter): name for name, parameter in self._params.items()}
+        named = {names[id(parameter)]: parameter for parameter in turn.module.parameters() if id(parameter) in names}
+        wholes = None
+        if self.shares is not None:
+            wholes = self.shares.deal({name: parameter.shape for name, parameter in named.items()})
+            named = {name: self.shares.own(parameter) for name, parameter in named.items()}
         options = self.train.optimizers.get(turn.name, self.train.optimizer)
-        optimizer = TurnOptimizer(named, options, self._roles, self.setting.matrix_dtype, self._blocks)
-        if turn.name in self._pending:
-            optimizer.load(self._pending.pop(turn.name))
+        optimizer = TurnOptimizer(named, options, self._roles, self.setting.matrix_dtype, self._blocks, wholes)
+        state = self._pending.pop(turn.name, None)
+        if state is not None:
+            part = self.shares.part if self.shares is not None else lambda whole: whole
+            optimizer.load({path: part(value) for path, value in state.items()})
         self.optimizers[turn.name] = optimizer
         return optimizer
 
+    def whole(self) -> AbstractContextManager[Family | None]:
+        """The whole model for the block, to be used by rank 0 alone. All ranks enter it together."""
+        return nullcontext(self.family) if self.shares is None else self.shares.whole()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The family's `state_dict`, whole on rank 0. All ranks ask together."""
+        return self.family.state_dict() if self.shares is None else self.shares.weights()
+
+    def load_weights(self, tensors: Mapping[str, Tensor], where: str) -> None:
+        """Put whole weights into the family; see `checkpoint.load_model`."""
+        checkpoint.load_model(self.family, tensors, where, dict if self.shares is None else self.shares.spread)
+
     def optimizer_state(self) -> dict[str, Tensor]:
-        """All optimisers' states, as `turn/parameter/key` → tensor."""
-        states = {name: optimizer.state() for name, optimizer in self.optimizers.items()} | self._pending
+        """All optimisers' states, whole on rank 0, as `turn/parameter/key` → tensor. All ranks ask together."""
+        states = {name: self._whole_state(optimizer) for name, optimizer in self.optimizers.items()} | self._pending
         return {f"{turn}/{path}": value for turn, state in states.items() for path, value in state.items()}
+
+    def _whole_state(self, optimizer: TurnOptimizer) -> dict[str, Tensor]:
+        state = optimizer.state()
+        if self.shares is None:
+            return state
+        shapes = {path: self._params[path.rpartition("/")[0]].shape for path in state}
+        return {path: self.shares.gather(value, shapes[path]) for path, value in state.items()}
 
     def load_optimizer_state(self, flat: Mapping[str, Tensor]) -> None:
         """Put back what `optimizer_state` gave; each optimiser takes its part when its turn first comes."""
@@ -328,7 +360,7 @@ class Engine:
     def close(self) -> None:
         """Let the feed and the gradients go."""
         self.feed.close()
-        for parameter in self._learnable:
+        for parameter in self._params.values():
             parameter.grad = None
 
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,35 @@ def together(blocks_KMN: Tensor, num_rows: int, num_columns: int) -> Tensor:
     return grid.transpose(1, 2).reshape(num_rows, num_columns)
 
 
+class Wholes(Protocol):
+    """Where the whole of a matrix is, of which `Rule` may know some rows only."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of the whole weights that parameters are parts of."""
+
+    def gather(self, names: Sequence[str], parts: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The whole matrices that are worked on here, by name, from the parts of all of `names`."""
+        ...
+
+    def scatter(self, names: Sequence[str], wholes: Mapping[str, Tensor]) -> list[Tensor]:
+        """The parts of all of `names`, from the whole matrices that were worked on here."""
+        ...
+
+
+class AllHere:
+    """Parameters are whole: nothing has to be fetched."""
+
+    shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+
+    def gather(self, names: Sequence[str], parts: Sequence[Tensor]) -> dict[str, Tensor]:
+        """All of them."""
+        return dict(zip(names, parts))
+
+    def scatter(self, names: Sequence[str], wholes: Mapping[str, Tensor]) -> list[Tensor]:
+        """All of them."""
+        return [wholes[name] for name in names]
+
+
 class Rule(ABC):
     """How a set of parameters moves, and what is remembered about each.
 
@@ -90,6 +119,7 @@ class Rule(ABC):
         multiple: of the learning rate, for these parameters.
         precision: of matrix products, where a rule makes some.
         blocks: which parameters hold several matrices, where a rule tells matrices apart.
+        wholes: where parameters are parts of matrices, for a rule that needs them whole.
     """
 
     keys: ClassVar[tuple[str, ...]]
@@ -102,6 +132,7 @@ class Rule(ABC):
         multiple: float = 1.0,
         precision: torch.dtype = torch.float32,
         blocks: Mapping[str, Block] = MappingProxyType({}),
+        wholes: Wholes | None = None,
     ) -> None:
         self.names = list(named)
         self.params = list(named.values())
@@ -109,6 +140,7 @@ class Rule(ABC):
         self.multiple = multiple
         self.precision = precision
         self.blocks = blocks
+        self.wholes = wholes or AllHere()
         self.state = {key: [_nothing_yet(key, parameter) for parameter in self.params] for key in self.keys}
 
     @torch.no_grad()
@@ -216,10 +248,9 @@ class Muon(Rule):
 
     def __init__(self, named: Mapping[str, nn.Parameter], *args: Any, **kwargs: Any) -> None:
         super().__init__(named, *args, **kwargs)
-        self._shapes = {
-            id(parameter): self.blocks.get(name) or (parameter.shape[0], parameter[0].numel())
-            for name, parameter in named.items()
-        }
+        self._names = {id(parameter): name for name, parameter in named.items()}
+        shapes = {name: self.wholes.shapes.get(name, tuple(parameter.shape)) for name, parameter in named.items()}
+        self._sizes = {name: (shape[0], math.prod(shape[1:])) for name, shape in shapes.items()}
         if self.options.every == 1:
             del self.state["step"]
         for index, count in enumerate(self.state.get("step", ())):
@@ -232,22 +263,27 @@ class Muon(Rule):
         torch._foreach_add_(state["momentum_buffer"], gradients)
         for count in state.get("step", ()):
             count.add_(1)
-        groups: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
-        for index, (weight, gradient, buffer) in enumerate(zip(params, gradients, state["momentum_buffer"])):
-            if every > 1 and int(state["step"][index]) % every != 0:
-                continue
-            ahead_MN = gradient.add(buffer, alpha=beta).reshape(weight.shape[0], -1)
-            blocks_KMN = apart(ahead_MN, self._shapes[id(weight)])
-            key = (index,) if self.precision == torch.float32 else tuple(blocks_KMN.shape[1:])
-            groups.setdefault(key, []).append((weight, blocks_KMN))
+        due = [index for index in range(len(params)) if every == 1 or int(state["step"][index]) % every == 0]
+        names = [self._names[id(params[index])] for index in due]
+        ahead = [gradients[index].add(state["momentum_buffer"][index], alpha=beta) for index in due]
+        updates = self.wholes.scatter(names, self._orthogonal(self.wholes.gather(names, ahead)))
+        for index, name, update in zip(due, names, updates):
+            params[index].mul_(1.0 - every * rate * self.options.weight_decay)
+            params[index].add_(update.view_as(params[index]), alpha=-every * rate * self._scale(*self._sizes[name]))
+
+    def _orthogonal(self, wholes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The nearest orthogonal matrices, (M, N) each, block by block."""
+        groups: dict[Any, list[tuple[str, Tensor]]] = {}
+        for name, whole in wholes.items():
+            blocks_KMN = apart(whole.reshape(self._sizes[name]), self.blocks.get(name, self._sizes[name]))
+            key = name if self.precision == torch.float32 else tuple(blocks_KMN.shape[1:])
+            groups.setdefault(key, []).append((name, blocks_KMN))
+        found: dict[str, Tensor] = {}
         for group in groups.values():
-            weights, blocks = zip(*group)
+            names, blocks = zip(*group)
             updates = torch.split(orthogonalise(torch.cat(blocks), self.precision), [len(block) for block in blocks])
-            for weight, update_KMN in zip(weights, updates):
-                num_rows, num_columns = weight.shape[0], weight[0].numel()
-                update_MN = together(update_KMN, num_rows, num_columns)
-                weight.mul_(1.0 - every * rate * self.options.weight_decay)
-                weight.add_(update_MN.view(weight.shape), alpha=-every * rate * self._scale(num_rows, num_columns))
+            found |= {name: together(update, *self._sizes[name]) for name, update in zip(names, updates)}
+        return found
 
     def _scale(self, num_rows: int, num_columns: int) -> float:
         if self.options.scale == "spectral":
@@ -267,6 +303,7 @@ class TurnOptimizer:
         roles: which of them are token tables and heads (see `roles_of`); Muon leaves both to AdamW.
         precision: of matrix products, where a rule makes some.
         blocks: which of them hold several matrices (see `Family.blocks`); for Muon.
+        wholes: where they are parts of weights: how a rule gets at the whole.
     """
 
     def __init__(
@@ -276,11 +313,12 @@ class TurnOptimizer:
         roles: Mapping[str, Role] = MappingProxyType({}),
         precision: torch.dtype = torch.float32,
         blocks: Mapping[str, Block] = MappingProxyType({}),
+        wholes: Wholes | None = None,
     ) -> None:
         self.named = dict(named)
         self.params = list(self.named.values())
         self.peak = options.lr
-        self.rules = _make(self.named, options, roles, precision, blocks)
+        self.rules = _make(self.named, options, roles, precision, blocks, wholes)
 
     def step(self, factor: float) -> None:
         """Move the parameters, with `factor` times the peak learning rate."""
@@ -350,6 +388,7 @@ def _make(
     roles: Mapping[str, Role],
     precision: torch.dtype,
     blocks: Mapping[str, Block],
+    wholes: Wholes | None,
 ) -> list[Rule]:
     """Parameters that move alike, together."""
     groups: dict[tuple[type[Rule], float], dict[str, nn.Parameter]] = {}
@@ -357,7 +396,7 @@ def _make(
         role = roles.get(name) or ("vector" if parameter.dim() < 2 else "matrix")
         kind = _RULES.get(options.name) or (Muon if role == "matrix" else AdamW)
         groups.setdefault((kind, _multiple(role, parameter, options)), {})[name] = parameter
-    return [kind(group, options, multiple, precision, blocks) for (kind, multiple), group in groups.items()]
+    return [kind(group, options, multiple, precision, blocks, wholes) for (kind, multiple), group in groups.items()]
 
 
 def _multiple(role: Role, parameter: Tensor, options: OptimizerOptions) -> float:

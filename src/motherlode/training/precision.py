@@ -161,7 +161,7 @@ class Plan:
 def plan(assembly: Assembly) -> Plan:
     """Count the operations of a step, settle the budget where that needs no clock, and decide how to execute.
 
-    Every rank measures, under the load of the others; rank 0's decision counts for all.
+    Every rank measures, under the load of the others; the slowest counts, so that all decide alike.
     """
     recipe, ranks = assembly.recipe, assembly.ranks
     device = device_name(recipe.train.device, ranks.local_rank)
@@ -271,26 +271,28 @@ def _race(engines: dict[Setting, Engine], limit_sec: float) -> dict[Setting, flo
     for engine in engines.values():
         timed_step(engine)
     best = dict.fromkeys(engines, math.inf)
-    start = time.perf_counter()
+    spent_sec = 0.0  # by the steps, not by this rank's clock: ranks that stopped at different rounds would never meet
     for number in range(_MOST_ROUNDS):
-        if number >= _LEAST_ROUNDS and time.perf_counter() - start > limit_sec:
+        if number >= _LEAST_ROUNDS and spent_sec > limit_sec:
             break
         hopeless_sec = _HOPELESS * min(best.values())
         for setting, engine in engines.items():
             if number < 2 or best[setting] < hopeless_sec:
-                best[setting] = min(best[setting], timed_step(engine))
+                seconds = timed_step(engine)
+                spent_sec += seconds
+                best[setting] = min(best[setting], seconds)
     for engine in engines.values():
         engine.close()
     return best
 
 
 def timed_step(engine: Engine) -> float:
-    """Seconds one training step takes."""
+    """Seconds one training step takes, on the slowest rank."""
     _synchronise(engine.setting.device)
     start = time.perf_counter()
     engine.step(1.0)
     _synchronise(engine.setting.device)
-    return time.perf_counter() - start
+    return engine.ranks.slowest(time.perf_counter() - start, engine.setting.device)
 
 
 def _synchronise(device: str) -> None:
