@@ -42,9 +42,10 @@ def test_the_server_starts_ahead_for_much_text_alone(tmp_path: Path, started: li
 
 
 def test_a_folder_is_judged_by_the_files_in_it(tmp_path: Path, started: list[Any]) -> None:
-    for number in range(3):
-        write(tmp_path / f"{number}.txt", workers.ALONE_BYTES // 3 + 1)
     (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "dangling.txt").symlink_to(tmp_path / "absent")
+    for number in range(3):
+        write(tmp_path / "below" / f"{number}.txt", workers.ALONE_BYTES // 3 + 1)
     workers.start_ahead([str(tmp_path)], None, None)
     assert len(started) == 1
     write(tmp_path / "d.png", 10)

@@ -14,7 +14,8 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -88,7 +89,7 @@ class Partition:
 
     def as_dict(self) -> dict[str, Any]:
         """The partition as plain JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Entry:
     num_bytes: int
     stamp: str
 
-    @property
+    @cached_property
     def suffix(self) -> str:
         """Lower-case ending with the dot; double for `.tar.gz` and compressed tables."""
         name = self.path.rsplit("/", 1)[-1].lower()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
 
 from motherlode import execute
 
@@ -15,7 +17,7 @@ PRELOAD = ("motherlode.data.parts", "motherlode.data.write", "pyarrow.parquet")
 ALONE_BYTES = 1 << 20
 """Sources smaller than this are cleaned sooner by one process than others can be started."""
 _TEXT = ("motherlode.modality.text.ready",)
-_TEXT_ENDINGS = (".jsonl", ".ndjson", ".txt", ".md", ".html")
+_TEXT_ENDINGS = (".jsonl", ".ndjson", ".txt", ".md", ".html", ".htm")
 _MOST_LOOKED_AT = 1000
 
 
@@ -23,7 +25,7 @@ def start_ahead(sources: Sequence[str], modality: str | None, workers: int | Non
     """Start the server at once where workers for texts will surely be needed; elsewhere it starts when they are.
 
     Args:
-        sources: as given by a user; only files of this machine, and folders right above them, are looked at.
+        sources: as given by a user; only files of this machine, and the first ones below folders, are looked at.
         modality: as given; None where the files have to tell.
         workers: processes wanted; None: one a core.
     """
@@ -34,12 +36,16 @@ def start_ahead(sources: Sequence[str], modality: str | None, workers: int | Non
 
 
 def _files(source: str) -> list[tuple[str, int]]:
-    """(name, bytes) of a file, or of the first files in a folder."""
-    try:
-        if os.path.isfile(source):
-            return [(source.lower(), os.path.getsize(source))]
-        with os.scandir(source) as entries:
-            held = [entry for entry, _ in zip(entries, range(_MOST_LOOKED_AT)) if entry.is_file()]
-            return [(entry.name.lower(), entry.stat().st_size) for entry in held]
-    except OSError:
-        return []
+    """(name, bytes) of a file, or of the first files below a folder."""
+    if os.path.isfile(source):
+        return [(source.lower(), os.path.getsize(source))]
+    found: list[tuple[str, int]] = []
+    folders = [source]
+    while folders and len(found) < _MOST_LOOKED_AT:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in islice(entries, _MOST_LOOKED_AT):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file():
+                    found.append((entry.name.lower(), entry.stat().st_size))
+    return found

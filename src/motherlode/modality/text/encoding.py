@@ -30,7 +30,8 @@ _MOST_HIGH = 0.4
 """Share of bytes above 127 below which text of unknown encoding may be of Western Europe."""
 _SOUND_FOR_EACH_BROKEN = 8
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
-_ODD_LINES = re.compile(rb"[^\n]*[\x80-\xff][^\n]*\n?")
+_LINES = re.compile(rb"[^\n]*\n?")
+"""All lines: looking for those with a byte beyond ASCII would begin anew at each byte of a long one that has none."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -126,7 +127,9 @@ def _guesses(media: bytes) -> list[str]:
     except ImportError as error:
         raise MissingExtraError("text that is not UTF-8", "text") from error
     sample, size = [], 0
-    for match in _ODD_LINES.finditer(_ESCAPES.sub(b"", media[: 64 * _SAMPLE_BYTES])):
+    for match in _LINES.finditer(_ESCAPES.sub(b"", media[: 64 * _SAMPLE_BYTES])):
+        if match[0].isascii():
+            continue
         sample.append(match[0][:_SAMPLE_BYTES])
         size += len(sample[-1])
         if size >= _SAMPLE_BYTES:
