@@ -57,6 +57,7 @@ def test_the_table_is_for_people(tmp_path: Path) -> None:
     table = dict(found.rows())
     assert table["steps"] == "100"
     assert table["samples"] == "800"
+    assert table["passes"] == "6.2 passes over the data"
     assert table["price"] == "set price.hour or price.kwh"
     assert table["runs in"] == str(found.decision.setting)
     assert any(key.strip().startswith("bf16") for key in table)

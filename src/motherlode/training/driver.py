@@ -30,6 +30,7 @@ from motherlode.training.loop import Engine
 from motherlode.training.monitor import Listener, Monitor, Progress
 from motherlode.training.schedule import rate_factor
 from motherlode.training.score import Score
+from motherlode.training.words import about_passes
 
 FACTS = "run.json"
 CHECKPOINTS = "checkpoints"
@@ -126,6 +127,8 @@ class Driver:
             self._monitor = Monitor(self.folder, self.step, histograms=self.train.histograms)
         status = "running" if self.step < self.total else self._settle()
         self._write_facts(status)
+        if self.facts["steps_fixed"] and status == "running":
+            self._tell_passes()
         if self.step == 0:
             self._open()
         try:
@@ -192,6 +195,11 @@ class Driver:
     def _saves(self, step: int) -> bool:
         return monitor.is_due(step, self.total, self.train.checkpoint_every)
 
+    def _tell_passes(self) -> None:
+        spec, samples = self.assembly.spec, self.total * self.facts["samples_per_step"]
+        told = about_passes(self.assembly.passes(round(samples)), of_tokens=spec.tokens is not None)
+        self.listener.event("note", f"{self.total:,} steps: {told}")
+
     def _fix_budget(self) -> None:
         """Turn the minutes that are left into steps, at the rate of the steps taken; final from here on."""
         budget_sec = 60.0 * (self.train.budget.minutes or 0.0)
@@ -211,6 +219,7 @@ class Driver:
             "seconds_per_step": self.ranks.share((budget_sec / self.total) if self.total else step_sec),
         }
         self._write_facts("running")
+        self._tell_passes()
 
     # ------------------------------------------------------------------------------------------------------ log, look
 

@@ -21,7 +21,7 @@ from motherlode.training.cost import FlopTable
 from motherlode.training.loop import Engine, learnable_count
 from motherlode.training.precision import Decision
 from motherlode.training.score import find_score
-from motherlode.training.words import about_dropped, about_tokens
+from motherlode.training.words import about_dropped, about_passes, about_tokens
 
 _LEAST_STEPS, _MOST_STEPS = 5, 400
 _WARM_UP_STEPS = 3
@@ -47,6 +47,7 @@ class Estimate:
         decision: what `auto` picked, and the rate of each candidate.
         counted_in: what samples are told in: see `SampleSpec.counted_in`.
         documents: what a person should know of the documents of a run over fields.
+        passes: how often it goes over the data, in words.
     """
 
     parameters: int
@@ -65,6 +66,7 @@ class Estimate:
     decision: Decision
     counted_in: tuple[str, int] = ("samples", 1)
     documents: tuple[str, ...] = ()
+    passes: str = ""
 
     def rows(self) -> list[tuple[str, str]]:
         """A table for a person: what, how much."""
@@ -75,6 +77,7 @@ class Estimate:
             ("parameters", f"{self.parameters:,} ({self.learnable_parameters:,} learn)"),
             ("steps", f"{self.steps:,}"),
             (unit, f"{self.samples * per_sample:,}"),
+            ("passes", self.passes),
             ("operations", f"{self.flops:.3g} FLOP"),
             ("time", _duration(self.seconds)),
             ("rate", f"{per_step / self.seconds_per_step:,.0f} {unit}/s"),
@@ -122,11 +125,12 @@ def estimate(recipe: Recipe) -> Estimate:
     seconds = max(60.0 * (train.budget.minutes or 0.0), start_sec + steps * step_sec + overhead_sec)
     device = plan.decision.setting.device
     bill = cost.bill(recipe.price, device, 1, seconds)
+    samples = round(steps * plan.samples_per_step)
     return Estimate(
         parameters=sum(parameter.numel() for parameter in engine.family.parameters()),
         learnable_parameters=learnable_count(engine.family),
         steps=steps,
-        samples=round(steps * plan.samples_per_step),
+        samples=samples,
         flops=FlopTable(plan.flops.per_step).until(steps),
         seconds=seconds,
         seconds_per_step=step_sec,
@@ -139,6 +143,7 @@ def estimate(recipe: Recipe) -> Estimate:
         decision=plan.decision,
         counted_in=assembly.spec.counted_in,
         documents=_documents(assembly),
+        passes=about_passes(assembly.passes(samples), of_tokens=assembly.spec.tokens is not None),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a person is told of the tokens of a run before it trains."""
+"""What a person is told of a run's data before it trains: its tokens, and how often it will see them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _MUCH_PADDING = 0.25
+_MANY_PASSES = 16
+"""Beyond it a pass over text teaches clearly less than new text would (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 
 def about_tokens(facts: Mapping[str, Any]) -> list[str]:
@@ -21,6 +23,26 @@ def about_tokens(facts: Mapping[str, Any]) -> list[str]:
         f"{fit['vocabulary']:,}, {fit['bytes_per_token']:.2f} bytes a token"
         + (f", tokens a word: {fertility}" if fertility else "")
     ]
+
+
+def about_passes(passes: Mapping[str, float], *, of_tokens: bool) -> str:
+    """How often a run goes over its data, e.g. "4.3 passes over the data"; over each source where they are weighed.
+
+    Args:
+        passes: as `Assembly.passes` gives them.
+        of_tokens: whether the model learns sequences of tokens, which are learnt by heart soonest.
+    """
+    if passes.keys() == {"all"}:
+        told = f"{_times(passes['all'])} passes over the data"
+    else:
+        told = "passes over each source: " + ", ".join(f"{name} {_times(times)}" for name, times in passes.items())
+    if of_tokens and max(passes.values()) > _MANY_PASSES:
+        told += ": so many may teach it by heart; the best checkpoint is kept, and `lode study` tells how many help"
+    return told
+
+
+def _times(passes: float) -> str:
+    return f"{passes:,.0f}" if passes >= 10 else f"{passes:.2g}"
 
 
 def _about_fields(facts: Mapping[str, Any]) -> list[str]:
