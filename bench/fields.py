@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from make_sample import CLASSES
 from motherlode.data.loader import whole_samples
 from motherlode.generation.composer import Composition, composer
 from motherlode.measures import find_extractor, frechet_distance
@@ -69,6 +70,11 @@ def padded(pictures: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(np.pad(pictures, ((0, 0), (0, 0), (margin, margin), (margin, margin))))
 
 
+def number_of(label: str) -> int:
+    """What the classifier calls a class that a dataset knows by its name, or by its number."""
+    return CLASSES.index(label) if label in CLASSES else int(label)
+
+
 def images(asked: argparse.Namespace) -> None:
     """Label to picture: the classifier's accuracy, and the Fréchet distance to held-out pictures."""
     from classifier import load, logits
@@ -77,8 +83,9 @@ def images(asked: argparse.Namespace) -> None:
     extractor = find_extractor("efficientnet-lite0")
     codec = composer(run).codec(asked.field).codec
     real = whole_samples(run.dataset, "heldout", codec.run.spec)
-    answers = run.dataset.split("heldout").column("label")
-    given = [run.labels[label] for label in answers]
+    rows = run.dataset.split("heldout").column("label")
+    answers = np.array([number_of(name) for name in run.labels])[rows]
+    given = [run.labels[label] for label in rows]
     if asked.given != "label":
         given = [str(text) for text in run.dataset.split("heldout").column(asked.given)]
     names = {name: int(label) for label, name in sorted(zip(answers, given))}
@@ -109,10 +116,9 @@ def images(asked: argparse.Namespace) -> None:
         told("right", logits(judge, pictures).argmax(1).numpy() == labels)
         print(f"  frechet[efficientnet-lite0]: {frechet_distance(extractor(pictures).features_ND, reference):.2f}")
         if asked.picture is not None and guidance == asked.guidance[-1]:
-            columns = len(run.labels)
-            codec.run.modality.preview(
-                codec.run.modality.normalise(pictures[: 8 * columns]), asked.picture, columns=columns
-            )
+            columns = [np.flatnonzero(labels == label)[:8] for label in sorted(set(names.values()))]
+            shown = codec.run.modality.normalise(pictures[np.stack(columns, 1).ravel()])
+            codec.run.modality.preview(shown, asked.picture, columns=len(columns))
 
 
 # -------------------------------------------------------------------------------------------------------------- speech
