@@ -42,8 +42,7 @@ def mini_study(out: Path) -> list[Path]:
     changes = [f"recipe.data.path={data}", f"out={out / 'studies'}"]
     lode("study", STUDY, *[word for change in changes for word in ("--set", change)])
     for owner, tokens in OWNERS.items():
-        unique = tokens.replace("k", "e3")
-        lode("plan", out / "studies" / "book", *QUESTION, "--unique", unique, "--out", out / f"plan-{owner}")
+        lode("plan", out / "studies" / "book", *QUESTION, "--unique", tokens, "--out", out / f"plan-{owner}")
     return [out / f"plan-{owner}" / "plan.html" for owner in OWNERS]
 
 

@@ -36,9 +36,16 @@ def test_it_says_what_to_buy_and_writes_it(lode: Lode, runs: Path) -> None:
     result = lode("plan", "--runs", runs, *PRICES, *OWNED, "--out", "answer")
     assert result.exit_code == 0, result.output
     assert "with probability" in result.stdout
-    assert "data beat GPU-hours up to" in result.stdout
+    assert "next doubling: data pay up to" in result.stdout
     assert json.loads(Path("answer/plan.json").read_text())["verdict"] in {"data", "compute", "neither", "abstain"}
     assert Path("answer/plan.html").read_text().startswith("<!doctype html>")
+
+
+def test_counts_may_be_written_as_people_say_them(lode: Lode, runs: Path) -> None:
+    machine = ("--peak-flops", 1e13, "--utilisation", 0.2)
+    for name, owned in (("plain", OWNED), ("said", ("--unique", "8M", "--compute", "5000T", *machine))):
+        assert lode("plan", "--runs", runs, *PRICES, *owned, "--out", name).exit_code == 0
+    assert Path("plain/plan.json").read_bytes() == Path("said/plan.json").read_bytes()
 
 
 def test_warnings_go_to_standard_error(lode: Lode, runs: Path) -> None:
@@ -57,6 +64,7 @@ def test_warnings_go_to_standard_error(lode: Lode, runs: Path) -> None:
         (("--runs", "runs.csv", *PRICES, "--clean-price", 1), ("further treatment",)),
         (("--runs", "runs.csv", *PRICES, "--clean-price", "a=1", "--clean-price", "2"), ("names",)),
         (("--runs", "runs.csv", *PRICES, "--next"), ("--next", "backtest")),
+        (("--runs", "runs.csv", *PRICES, "--unique", "lots"), ("lots", "8M")),
         (("--runs", "nowhere.csv", *PRICES), ("nowhere.csv",)),
         (PRICES, ("--runs",)),
     ],

@@ -44,6 +44,17 @@ def test_a_look_trains_nothing(lode: Lode, file: Path) -> None:
     assert not Path("studies/tiny/runs").exists()
 
 
+def test_what_the_study_says_of_prices_and_the_line_of_its_recipe_counts(lode: Lode, file: Path, here: Path) -> None:
+    content = yaml.safe_load(file.read_text())
+    (here / "base.yaml").write_text(yaml.safe_dump(content["recipe"]))
+    file.write_text(yaml.safe_dump({**content, "recipe": "base.yaml"}))
+    slow, quick = (lode("study", file, "--look", "--set", f"recipe.train.batch={size}").stdout for size in (4, 16))
+    assert "$" in slow.partition("price")[2].splitlines()[0]
+    steps = [text.partition("operations")[2].splitlines()[0] for text in (slow, quick)]
+    assert steps[0] != steps[1]
+    assert_one_clear_error(lode("study", file, "--set", "recipe.train.bach=4"), "bach", "batch")
+
+
 def test_it_trains_tells_and_plans(lode: Lode, file: Path) -> None:
     result = lode("study", file, "--workers", 1)
     assert result.exit_code == 0, result.output

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from motherlode.errors import CorruptError, RecipeError
+from motherlode.studies import fit, intervals
 from motherlode.studies.backtest import published_tables
 from motherlode.studies.fit import fit_law
 from motherlode.studies.law import Cost, Law
@@ -81,6 +82,15 @@ def test_the_same_table_and_seed_give_the_same_bytes(one_pass: dict[str, Floats]
         law.save(tmp_path / f"{name}.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     assert (tmp_path / "a.json").read_bytes() != (tmp_path / "c.json").read_bytes()
+
+
+def test_threads_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits run beside each other; the law is that of one after the other, byte for byte."""
+    held = pilots("effective_data", 5)
+    beside = fit_law(held, bootstrap=40).save(tmp_path / "beside.json").read_bytes()
+    for module in (fit, intervals):
+        monkeypatch.setattr(module, "at_once", lambda function, items: [function(item) for item in items])
+    assert fit_law(held, bootstrap=40).save(tmp_path / "alone.json").read_bytes() == beside
 
 
 def test_a_law_comes_back_from_its_file(two_treatments: dict[str, Any], tmp_path: Path) -> None:

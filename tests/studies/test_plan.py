@@ -102,6 +102,13 @@ def test_whole_gpus_and_batches_leave_money_over(planted_law: Law) -> None:
     assert arms["data"].unique == pytest.approx(6.5e6)
 
 
+def test_a_batch_of_hours_makes_no_data_dearer(planted_law: Law) -> None:
+    """The break-even price compares what is used, not what must be bought at once."""
+    asked = {"unique": 1.5e6, "compute": 7.68e15, "peak_flops": 1e12, "utilisation": 0.4}
+    by_hour, by_week = (plan(planted_law, 500.0, hour, "100/M", **asked) for hour in (2.5, "2.5 by 168"))
+    assert by_week.break_even_price[0] == pytest.approx(by_hour.break_even_price[0], rel=0.05)
+
+
 def test_blind_pilots_make_it_abstain(one_pass: dict[str, Floats]) -> None:
     """No pilot repeated its data, and the best run would: no verdict, and the pilot that would tell."""
     found = plan(fit_law(one_pass, bootstrap=30), 100.0, 2.5, 1.0, unique=1e8, compute=1e18)
@@ -123,6 +130,28 @@ def test_pilots_of_one_regime_or_one_size_make_it_abstain() -> None:
         assert found.verdict == "abstain"
         assert any(reason in said for said in found.abstentions)
         assert found.next_pilot is not None
+
+
+def test_pilots_of_one_pass_cannot_say_that_compute_pays_by_repetition(one_pass: dict[str, Floats]) -> None:
+    """Enough cells for `bounded`, whose loss depends on unique data: that is no knowledge of what repetition costs."""
+    more = {
+        name: np.concatenate([values, values * factor]) for (name, values), factor in zip(one_pass.items(), (2, 2, 1))
+    }
+    more["loss"] = 1.7 + 400 * more["N"] ** -0.34 + 1200 * more["D"] ** -0.33
+    found = plan(fit_law(more, bootstrap=30), 1e4, 2.5, 1.0)
+    assert max(found.best["passes"], found.now["passes"]) > 1.05
+    assert found.verdict == "abstain"
+    assert "what repetition costs" in found.sentence
+
+
+def test_a_pilot_of_fresh_data_sees_them_once() -> None:
+    held = pilots("overfit_penalty", 0)
+    worn = {name: values[held["D"] > 2 * held["U"]] for name, values in held.items()}
+    found = plan(fit_law(worn, bootstrap=30), 6e4, 2.5, "2/M", unique=8e6, compute=5e17)
+    assert found.next_pilot is not None
+    assert "fresh data" in found.next_pilot.why
+    assert found.next_pilot.passes == pytest.approx(1.0)
+    assert found.next_pilot.unique <= 8e6
 
 
 def test_unused_data_need_no_repetition_to_say_compute(one_pass: dict[str, Floats]) -> None:

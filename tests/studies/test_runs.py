@@ -26,6 +26,18 @@ def test_all_sources_give_the_same_runs(one_pass: dict[str, Floats], tmp_path: P
     assert len(digests) == 1
 
 
+def test_a_spreadsheet_with_decimal_commas_is_read(one_pass: dict[str, Floats], tmp_path: Path) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame(one_pass)
+    for name, text in {
+        "semicolons.csv": frame.to_csv(index=False, sep=";", decimal=","),
+        "tabs.tsv": frame.to_csv(index=False, sep="\t"),
+    }.items():
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert read_runs(tmp_path / name).digest() == read_runs(one_pass).digest()
+
+
 def test_customary_names_are_understood(one_pass: dict[str, Floats]) -> None:
     renamed = {"params": one_pass["N"], "tokens": one_pass["D"], "val_loss": one_pass["loss"], "note": ["x"] * 12}
     assert read_runs(renamed).digest() == read_runs(one_pass).digest()

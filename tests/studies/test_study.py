@@ -145,6 +145,14 @@ def test_a_cell_that_fails_is_told_and_not_fatal(
     assert mended.counts() == {"finished": 4, "diverged": 4, "failed": 0}
 
 
+def test_a_size_at_which_nothing_can_be_timed_is_a_cell_that_diverges(fashion: Path, tmp_path: Path) -> None:
+    """Precision is decided on the last size; were that fatal, one wild rate would end the study before it began."""
+    options = tiny_study(fashion, tmp_path, unique=[64], passes=[2])
+    options.recipe["train"].update(precision="auto", layout="auto")  # type: ignore[union-attr,index]
+    options.sizes["wild"] = {"train.optimizer.lr": 1e30}
+    assert study(options, workers=1).counts() == {"finished": 2, "diverged": 1, "failed": 0}
+
+
 def test_a_measure_of_evaluate_serves_as_loss(fashion: Path, tmp_path: Path) -> None:
     found = study(
         tiny_study(fashion, tmp_path, measure="auto", sizes={"small": {}}, unique=[64], passes=[1, 2]), workers=1

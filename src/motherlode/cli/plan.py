@@ -27,20 +27,23 @@ def command(
     clean_price: list[str] | None = typer.Option(
         None, help="Price of a treatment, e.g. 0.4 or cleaned=0.4/M. Repeatable."
     ),
-    unique: float | None = typer.Option(None, help="Unique samples owned.", show_default="the most a pilot had"),
-    compute: float | None = typer.Option(None, help="FLOPs at hand.", show_default="the most a pilot used"),
+    unique: str | None = typer.Option(None, help="Unique samples owned, e.g. 8M.", show_default="the most a pilot had"),
+    compute: str | None = typer.Option(None, help="FLOPs at hand, e.g. 5e15.", show_default="the most a pilot used"),
     treatment: str | None = typer.Option(None, help="What your data have had.", show_default="the baseline"),
     peak_flops: float | None = typer.Option(None, help="FLOP/s on the data sheet.", show_default="measured, or 312e12"),
     utilisation: float | None = typer.Option(None, help="Share of the peak reached.", show_default="measured, or 0.4"),
     currency: str | None = typer.Option(None, help="A label.", show_default="the study's, or USD"),
     form: str = typer.Option("auto", help="Form of the law."),
-    next_pilot: bool = typer.Option(False, "--next", help="Propose the next pilot instead of a purchase."),
+    next_pilot: bool = typer.Option(
+        False, "--next", help="The next pilot worth running (refused until a rule beats chance)."
+    ),
     out: Path = typer.Option(Path("plan"), "--out", "-o", help="Folder for plan.json and plan.html."),
 ) -> None:
     """Say what to buy next, how sure that is, and what would change it."""
     from motherlode.cli import console
     from motherlode.errors import RecipeError
     from motherlode.studies.plan import plan
+    from motherlode.studies.words import read_amount
 
     if (study is None) == (runs is None):
         raise RecipeError("give a study's folder or --runs, one of the two", None, "lode plan --runs runs.csv ...")
@@ -48,8 +51,9 @@ def command(
         from motherlode.studies.backtest import refuse_next
 
         refuse_next()
+    owned, held = (None if given is None else read_amount(given) for given in (unique, compute))
     found = plan(
-        runs or study, budget, gpu_hour, data_price, unique=unique, compute=compute, treatment=treatment,
+        runs or study, budget, gpu_hour, data_price, unique=owned, compute=held, treatment=treatment,
         clean_price=_prices(clean_price), peak_flops=peak_flops, utilisation=utilisation, currency=currency,
         form=form,
     )  # fmt: skip
@@ -90,8 +94,8 @@ def show(found: Plan) -> None:
                 f"{arm.wins:.0%}",
                 f"{arm.loss[0]:.4g}",
                 f"{arm.loss[1]:.4g} to {arm.loss[2]:.4g}",
-                f"{arm.gain[0]:.1%}",
-                f"{arm.gain[1]:.1%} to {arm.gain[2]:.1%}",
+                f"{arm.gain[0]:z.1%}",
+                f"{arm.gain[1]:z.1%} to {arm.gain[2]:z.1%}",
             )
             for arm in found.arms
         ],
@@ -105,7 +109,7 @@ def show(found: Plan) -> None:
     passes = f"{best['passes']:.3g} passes (today {now['passes']:.3g})"
     reach = f"{expected[0]:.4g} (90 %: {expected[1]:.4g} to {expected[2]:.4g}), today {now['loss']:.4g}"
     facts = [
-        ("data beat GPU-hours up to", price_range(found.break_even_price, asked)),
+        ("next doubling: data pay up to", price_range(found.break_even_price, asked)),
         ("best split", split),
         ("best run then", f"{amount(best['num_parameters'])} parameters, {passes}"),
         ("expected loss", reach),

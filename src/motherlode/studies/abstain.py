@@ -61,7 +61,8 @@ def reasons(
     found = []
     runs = law.runs
     needs_repeats = max(now["passes"], after["passes"]) > 1.05
-    if needs_repeats and not law.sees_unique:
+    blind = not law.sees_unique or float(runs.epochs.max()) < _REPEATED
+    if needs_repeats and blind:
         found.append(
             f"the best run would see its data {max(now['passes'], after['passes']):.0f} times, and no pilot shows "
             "what repetition costs"
@@ -123,7 +124,7 @@ def next_pilot(law: Law, unique: float, now: dict[str, float], budget_flops: flo
         size = now["num_parameters"] * (limit / now["flops"]) ** 0.5
         size = float(np.clip(size, runs.N.min(), 3.0 * runs.N.max()))
         why = "it lies nearest to the purchase at the passes the best run would take"
-    seen = limit / float(law.cost.flops(size, 1.0))
+    seen = min(limit / float(law.cost.flops(size, 1.0)), passes * unique)
     owned = min(seen / passes, unique)
     flops = float(law.cost.flops(size, seen))
     return Pilot(size, seen, owned, seen / owned, flops, flops * price, why)

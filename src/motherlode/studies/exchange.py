@@ -103,11 +103,12 @@ def _matching(ladder: Values, target: Values, column: int) -> tuple[float, float
 
 
 def _triple(values: Floats) -> tuple[float, float, float]:
-    """The first value, and 5-95 % of the others."""
+    """The first value, and 5-95 % of the others, widened to hold it."""
     if values.size < 2:
         return float(values[0]), float(values[0]), float(values[0])
     low = np.quantile(values[1:], 0.05, method="lower")
-    return float(values[0]), float(low), float(np.quantile(values[1:], 0.95, method="higher"))
+    high = np.quantile(values[1:], 0.95, method="higher")
+    return float(values[0]), float(min(low, values[0])), float(max(high, values[0]))
 
 
 def _count(number: float) -> str:

@@ -7,7 +7,7 @@ either. Unknown keys are refused, here and in every recipe a change leads to.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,6 +18,7 @@ from motherlode.errors import MotherlodeError, RecipeError
 from motherlode.recipe import NAME, Recipe, Strict, load, parse
 
 RAW = "raw"
+_INNER = "recipe."
 Positive = Annotated[float, Field(gt=0)]
 Price = str | Annotated[float, Field(ge=0)]
 
@@ -152,17 +153,18 @@ class StudyOptions(Strict):
 
     @classmethod
     def load(cls, path: str | Path, changes: tuple[str, ...] = ()) -> StudyOptions:
-        """Read a study from YAML; a recipe named in it is read from beside it.
+        """Read a study from YAML; a recipe named in it is read from beside it, and changes of `recipe.…` reach it.
 
         Raises:
             RecipeError: no such file, not YAML, an unknown key, or a value out of range.
         """
-        options = load(cls, path, changes)
+        inner = tuple(change.removeprefix(_INNER) for change in changes if change.startswith(_INNER))
+        options = load(cls, path, [change for change in changes if not change.startswith(_INNER)])
         if isinstance(options.recipe, dict):
-            return options
+            return load(cls, path, changes)
         beside = Path(path).parent / options.recipe
         found = beside if beside.is_file() else Path(options.recipe)
-        return options.model_copy(update={"recipe": read_content(found)})
+        return options.model_copy(update={"recipe": read_content(found, inner)})
 
     example: ClassVar[str] = "docs/plans.md shows a study"
 
@@ -190,9 +192,9 @@ class StudyOptions(Strict):
         return self.recipe
 
 
-def read_content(path: Path) -> dict[str, Any]:
-    """A recipe file as plain content, checked as a recipe."""
-    return Recipe.load(path).model_dump(mode="json")
+def read_content(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """A recipe file, with changes, as plain content, checked as a recipe."""
+    return Recipe.load(path, changes).model_dump(mode="json")
 
 
 def changed(content: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:

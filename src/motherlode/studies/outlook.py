@@ -13,7 +13,8 @@ import numpy as np
 
 from motherlode.studies.grid import Cell, Grid
 from motherlode.studies.laws import AUTOMATIC, find_form
-from motherlode.studies.words import amount
+from motherlode.studies.prices import read_price
+from motherlode.studies.words import amount, money
 
 _START_SEC = 1.0
 _REPEATED, _FRESH = 1.5, 1.5
@@ -29,7 +30,7 @@ class Outlook:
         cells, cached, diverged: how many; diverged ones are known too and will not be tried again.
         flops, naive_flops: of all cells with trunks, and each from scratch.
         left_flops, left_seconds: of what is still to be trained.
-        money, currency: of what is left; 0 where the recipe names no price.
+        money, currency: of what is left; 0 where neither the recipe nor the study names a price of an hour.
         can, cannot: what the grid can answer, and what not and what would mend it.
     """
 
@@ -54,7 +55,7 @@ class Outlook:
             ("operations", f"{self.left_flops:.3g} FLOP to go, {self.flops:.3g} in all"),
             ("trunks", f"{share:.0%} of the {self.naive_flops:.3g} FLOP that training each cell from scratch takes"),
             ("time", _duration(self.left_seconds)),
-            ("price", f"{self.money:,.2f} {self.currency}" if self.money else "set price.hour in the recipe"),
+            ("price", f"{money(self.money, self.currency)}" if self.money else "set prices.gpu_hour in the study"),
         ]
         rows += [("can tell", text) for text in self.can]
         rows += [("cannot tell", text) for text in self.cannot]
@@ -78,8 +79,9 @@ def look_ahead(grid: Grid, known: set[str], diverged: set[str], workers: int) ->
             left_flops += missing[0].flops / missing[0].steps * steps
             left_sec += missing[0].seconds / missing[0].steps * steps + 2 * _START_SEC * len(missing)
     cells = grid.cells
-    price = cells[0].recipe.price
+    price, named = cells[0].recipe.price, grid.options.prices
     seconds = left_sec / workers
+    hour = read_price(price.hour or named.gpu_hour or 0.0, "prices.gpu_hour", 1.0)
     can, cannot = questions(grid)
     notes = [*grid.warnings, *(f"{number} combinations left out: {why}" for why, number in grid.left_out.items())]
     return Outlook(
@@ -90,8 +92,8 @@ def look_ahead(grid: Grid, known: set[str], diverged: set[str], workers: int) ->
         naive_flops=grid.naive_flops,
         left_flops=left_flops,
         left_seconds=seconds,
-        money=price.hour * seconds / 3600,
-        currency=price.currency,
+        money=hour.cost(seconds / 3600),
+        currency=price.currency if price.hour else named.currency,
         can=tuple(can),
         cannot=tuple(cannot),
         notes=tuple(notes),

@@ -6,6 +6,7 @@ it V(U, C) on the map and along the arms.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ _DRAWS = 120
 _MAP = 31
 _NUM_FACETS, _NUM_SIZES = 4, 4
 _ROOM = 0.06
+_APART = 40.0  # pixels between two labels
 _SAME = 0.15  # in log: sizes or amounts of data that count as one level
 
 
@@ -183,8 +185,10 @@ def _budget_line(picture: Picture, plan: Plan) -> None:
     data = [asked.unique + asked.data.quantity(s * asked.budget) for s in shares]
     flops = [asked.flops + asked.flops_for((1 - s) * asked.budget) for s in shares]
     picture.line([min(u, picture.x.high) for u in data], flops, "var(--ink)", "budget")
-    words = f"what {money(asked.budget, asked.currency)} reaches"
-    picture.text(picture.x(data[0]) + 4, picture.y(flops[0]) - 9, words, "start", "halo")
+    at = picture.x(data[0]), picture.y(flops[0])
+    goal = picture.x(plan.best["unique"]), picture.y(plan.best["compute"])
+    if math.dist(at, goal) > _APART:  # else the goal's own label stands here
+        picture.text(at[0] + 4, at[1] - 9, f"what {money(asked.budget, asked.currency)} reaches", "start", "halo")
 
 
 def _best_path(plan: Plan) -> Floats:

@@ -9,7 +9,7 @@ verdict was right 144 times of 144; with the true form withheld it was right or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import exp, isfinite, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -94,8 +94,8 @@ class Question:
 
     @property
     def cost_now(self) -> float:
-        """Money that today's compute costs at these prices."""
-        return self.hour.cost(self.flops / self.machine.flops_per_hour)
+        """Money that today's compute costs at these prices, were it sold by the second."""
+        return replace(self.hour, batch=0.0).cost(self.flops / self.machine.flops_per_hour)
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,6 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinite prices become null."""
-        from dataclasses import asdict
-
         held = {
             name: value
             for name, value in self.__dict__.items()
@@ -425,8 +423,6 @@ def _step(question: Question, arm: Arm) -> float:
 def _measured(
     law: Law, arms: tuple[Arm, ...], estimate: Floats, wins: Floats, gains: Floats, beyond: Floats
 ) -> tuple[Arm, ...]:
-    from dataclasses import replace
-
     out = []
     z90, noise = z_of(0.9), law.discrepancy.noise
     spread = z90 * float(np.hypot(noise, law.discrepancy.error(beyond)))

@@ -18,7 +18,9 @@ from motherlode.studies.laws import Floats
 from motherlode.studies.runs import Runs
 
 _SCALES = {"": 1.0, "each": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "hour": 1.0, "h": 1.0}
-_SYNTAX = "write a number, '3/M', '0.05/each', '3/M, 2/M from 100M' or '3/M by 10M'"
+_SYNTAX = (
+    "write a number, '3/M', '0.05/each', '3/M, 2/M from 100M' or '3/M, 2/M from 100M by 10M' (sold in tens of millions)"
+)
 _TIER = re.compile(
     r"^(?P<price>[-+0-9.eE]+)\s*(?:/\s*(?P<unit>[A-Za-z]+))?"
     r"(?:\s+from\s+(?P<start>[0-9.eE]+)(?P<scale>[kKMB]?))?$"
@@ -157,7 +159,9 @@ def machine_of(runs: Runs, peak_flops: float | None, utilisation: float | None) 
     """
     for name, given in (("peak_flops", peak_flops), ("utilisation", utilisation)):
         if given is not None and not (isfinite(given) and given > 0 and (given <= 1 or name == "peak_flops")):
-            raise PriceError(f"{name} must be positive, a utilisation at most 1", given, "for example 312e12 and 0.4")
+            raise PriceError(
+                f"{name} must be positive, a utilisation at most 1", given, "for example 312e12 and 0.4 (40 %)"
+            )
     if peak_flops is None and utilisation is None and runs.seconds is not None:
         rate = _measured(runs.flops, runs.seconds)
         if rate is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motherlode import registry, storage
-from motherlode.errors import CorruptError
+from motherlode.errors import CorruptError, DivergedError
 from motherlode.recipe import Recipe
 from motherlode.studies.options import StudyError
 
@@ -174,6 +174,7 @@ def _setting(recipe: Recipe) -> dict[str, str]:
     """Settle what a recipe leaves open; compiling a cell of seconds never pays, so only a recipe can ask for it."""
     from motherlode.training import precision
     from motherlode.training.assembly import Assembly
+    from motherlode.training.loop import Setting
 
     compiled = "on" if recipe.train.compile == "on" else "off"
     device = precision.device_name(recipe.train.device).partition(":")[0]
@@ -182,6 +183,8 @@ def _setting(recipe: Recipe) -> dict[str, str]:
         chosen = {name: getattr(train, name) for name in ("precision", "layout")}
         return {**chosen, "device": device, "compile": compiled}
     assembly = Assembly.of(recipe)
-    decision = precision.decide(assembly.engine, train, device, num_steps=1000, budget_sec=None)
-    setting = decision.setting
+    try:
+        setting = precision.decide(assembly.engine, train, device, num_steps=1000, budget_sec=None).setting
+    except DivergedError:  # nothing can be timed at this rate: its cells will say so, and the others train
+        setting = Setting(device)
     return {"precision": setting.precision, "layout": setting.layout, "device": device, "compile": compiled}

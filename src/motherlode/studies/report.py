@@ -68,7 +68,7 @@ def _tiles(plan: Plan) -> list[dict[str, str]]:
     data = plan.split["data"]
     return [
         {
-            "title": "data beat GPU-hours up to",
+            "title": "next doubling: data pay up to",
             "value": capped(plan.break_even_price[0], asked),
             "detail": price_range(plan.break_even_price, asked).removeprefix(capped(plan.break_even_price[0], asked)),
         },
@@ -107,7 +107,7 @@ def _arm(plan: Plan, arm: Arm) -> dict[str, str]:
         "name": names[arm.kind],
         "have": have[arm.kind],
         "loss": f"{arm.loss[0]:.4g} ({arm.loss[1]:.4g} to {arm.loss[2]:.4g})",
-        "gain": f"{arm.gain[0]:.1%} ({arm.gain[1]:.1%} to {arm.gain[2]:.1%})",
+        "gain": f"{arm.gain[0]:z.1%} ({arm.gain[1]:z.1%} to {arm.gain[2]:z.1%})",
         "wins": f"{arm.wins:.0%}",
     }
 

@@ -185,14 +185,17 @@ def _read_file(path: Path) -> dict[str, Any]:
             lines = [line for line in file if line.strip() and not line.lstrip().startswith("#")]
     except UnicodeDecodeError as error:
         raise RunsError("a table of runs must be text", str(path), storage.why_unreadable(error, path)) from error
-    reader = csv.reader(lines)
+    delimiter = max(",;\t", key=lines[0].count) if lines else ","
+    if delimiter == ";":  # as spreadsheets write where a comma is the decimal point
+        lines = [line.replace(",", ".") for line in lines]
+    reader = csv.reader(lines, delimiter=delimiter)
     header = [name.strip() for name in next(reader, [])]
     rows_of_text = [row for row in reader if row]
     short = next((row for row in rows_of_text if len(row) != len(header)), None)
     if short is not None:
         raise RunsError(
             f"every line of a CSV file must have as many fields as its header ({len(header)})",
-            f"{path}: {','.join(short)}",
+            f"{path}: {delimiter.join(short)}",
             "mend that line; the header names N, D and loss, as in `lode plan --help`",
         )
     return {name: [row[i].strip() for row in rows_of_text] for i, name in enumerate(header)}

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from motherlode.errors import RecipeError
+
 if TYPE_CHECKING:
     from motherlode.studies.abstain import Pilot
     from motherlode.studies.plan import Arm, Question
 
+_ENDLESS = " price"  # "any price", "no price"
 _NAMES = {"data": "data", "compute": "GPU-hours", "treatment": "better data", "neither": "nothing"}
 
 
@@ -25,6 +28,19 @@ def amount(number: float) -> str:
     return f"{number:.3g}"
 
 
+def read_amount(text: str) -> float:
+    """ "8M" → 8e6: the inverse of `amount`; plain numbers do as well.
+
+    Raises:
+        RecipeError: it is no count.
+    """
+    scale = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}.get(text.strip()[-1:].lower(), 0.0)
+    try:
+        return float(text.strip()[:-1]) * scale if scale else float(text)
+    except ValueError as error:
+        raise RecipeError("a count must be a number", text, "write 8000000, 8e6 or 8M") from error
+
+
 def money(number: float, currency: str) -> str:
     """An amount with its currency label; "no price" where it is infinite."""
     if not isfinite(number):
@@ -36,15 +52,18 @@ def money(number: float, currency: str) -> str:
 
 def price_range(price: tuple[float, float, float], question: Question) -> str:
     """A break-even price a unit with its interval."""
-    unit = f"per {amount(question.unit)} samples" if question.unit != 1 else "each"
+    unit = f" per {amount(question.unit)} samples" if question.unit != 1 else " each"
     middle, low, high = (capped(x, question) for x in price)
-    return f"{middle} {unit} (90 %: {low} to {high})"
+    if not middle.endswith(_ENDLESS):
+        return f"{middle}{unit} (90 %: {low} to {high})"
+    low, high = (x if x.endswith(_ENDLESS) else x + unit for x in (low, high))
+    return middle if low == high else f"{middle} (90 %: {low} to {high})"
 
 
 def capped(price: float, question: Question) -> str:
-    """A price of data; beyond a thousand times the one asked about, nothing but "any price" is known."""
-    beyond = price > 1e3 * question.data.unit * question.unit
-    return "any price" if beyond else money(price, question.currency)
+    """A price of data; a thousand times the one asked about is "any price", a thousandth of it "no price"."""
+    ratio = price / (question.data.unit * question.unit)
+    return "any price" if ratio > 1e3 else "no price" if ratio < 1e-3 else money(price, question.currency)
 
 
 def sentence(
@@ -83,7 +102,8 @@ def sentence(
     return (
         f"Buy {name}: {sure} it is the best use of {budget}; {bought} should better the loss by "
         f"{arm.gain[0]:z.1%} (90 %: {arm.gain[1]:z.1%} to {arm.gain[2]:z.1%}), against {rival.gain[0]:z.1%} for "
-        f"{_NAMES[rival.kind]}. Data beat GPU-hours at {price_range(price, question)} or less."
+        f"{_NAMES[rival.kind]}. For the next doubling of either, data beat GPU-hours at {price_range(price, question)}"
+        + ("." if capped(price[0], question).endswith(_ENDLESS) else " or less.")
         + (f" Better still, split it: {mixture(split)} ({split_gain:.1%})." if split_gain > 1.2 * arm.gain[0] else "")
     )
 
