@@ -11,6 +11,7 @@ from torch import Tensor
 from motherlode.errors import RecipeError
 from motherlode.families import Batch
 from motherlode.families.gpt import FAMILY, Gpt, Options
+from motherlode.families.gpt.model import _drawn
 from motherlode.modality import SampleSpec
 from motherlode.randomness import torch_generator
 from motherlode.recipe import OptimizerOptions, TrainOptions, parse
@@ -234,3 +235,12 @@ def test_the_sampler_is_a_frozen_copy() -> None:
     assert not any(parameter.requires_grad for parameter in sampler.parameters())
     tokens: Tensor = batch().samples
     assert sampler(tokens).logits.shape == (4, LENGTH, 128)
+
+
+def test_draws_are_as_frequent_as_they_are_likely_and_the_impossible_never_comes() -> None:
+    weights_V = torch.tensor([0.0, 0.1, 0.0, 0.6, 0.3, 0.0])
+    rng = torch.Generator().manual_seed(0)
+    drawn = _drawn(weights_V.expand(40_000, 6), rng)
+    shares_V = torch.bincount(drawn, minlength=6) / 40_000
+    torch.testing.assert_close(shares_V, weights_V, rtol=0, atol=0.01)
+    assert not shares_V[[0, 2, 5]].any()
