@@ -47,7 +47,7 @@ def test_near_texts_are_dropped_and_the_search_is_checked(tmp_path: Path) -> Non
     NearTexts(PLAIN).run(rows)
     dropped = [place for place, reason in enumerate(reasons(rows)) if reason]
     assert all(rows.duplicates_N[place] == rows.clusters_N[place] < place for place in dropped)
-    found = rows.open_facts["near_duplicate_check"]()
+    found = rows.open_facts["near_duplicate_check"].result()
     assert found["sample"] == found["among"] == len(texts)
     assert found["precision"]["value"] == 1.0
     assert found["precision"]["trials"] == len(dropped)

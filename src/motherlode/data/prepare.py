@@ -266,9 +266,9 @@ class Work:
         """All passes; returns the dataset as it stands in the work folder."""
         records = self.read()
         rows = self.gather(records)
-        counts = self.decide(rows, records)
-        with ThreadPoolExecutor(1) as aside:
-            told = aside.submit(self.tell, rows, records)
+        with rows.aside:
+            counts = self.decide(rows, records)
+            told = rows.aside.submit(self.tell, rows, records)
             facts = self.write(rows, records, counts)
             with self._stage("findings", rows):
                 samples = told.result()
@@ -422,7 +422,7 @@ class Work:
 
     def tell(self, rows: Rows, records: list[PartRecord]) -> list[Sample]:
         """What is worked out for the card alone, while other processes write: adds to the facts; samples of texts."""
-        rows.facts |= {name: work() for name, work in rows.open_facts.items()}
+        rows.facts |= {name: found.result() for name, found in rows.open_facts.items()}
         if self.modality.stored != "text":
             return []
         rows.facts["overlap"] = overlap(rows, self.modality, self.options.decontaminate_tokens)

@@ -8,7 +8,8 @@ columns, so it cannot disagree with what was dropped, and the sum is checked aga
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,8 +63,8 @@ class Rows:
         groups_N: index into `group_names`: rows of a group go to one side of the split; empty where all may part.
         outliers_N: distance to the nearest neighbours, in units of the typical one; NaN where not computed.
         facts: what was found, by name.
-        open_facts: what works out further ones. They are only told and decide nothing, so they can wait until there is
-            time: while shards are written.
+        open_facts: those that are worked out aside: they are only told and decide nothing, so nothing waits for them.
+        aside: the thread that does it.
         warnings: what a person should be told before training on these rows.
     """
 
@@ -90,7 +91,8 @@ class Rows:
     suspects_N: NDArray[np.bool_] = field(init=False)
     outliers_N: NDArray[np.float32] = field(init=False)
     facts: dict[str, Any] = field(default_factory=dict)
-    open_facts: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    open_facts: dict[str, Future[Any]] = field(default_factory=dict)
+    aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

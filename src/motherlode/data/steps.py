@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -106,7 +105,7 @@ class NearTexts:
         )
         if self.check:
             searched = copy(rows)  # texts and sizes as they are now: repeated lines may yet be cut
-            rows.open_facts["near_duplicate_check"] = partial(
+            rows.open_facts["near_duplicate_check"] = rows.aside.submit(
                 recount.check, searched, alive, found.cluster_N, self.modality
             )
         _settle(rows, alive, found, self.keep, self.name)
