@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from motherlode.networks.blocks import convolution, transposed
+from motherlode.networks.lapped import Analysis, Synthesis
 from motherlode.networks.shapes import Float
 from motherlode.networks.strided import Double, Halve
 
@@ -61,6 +62,7 @@ class Plan:
         activation: everywhere.
         up: how the decoder grows: by a transposed convolution, or by repeating places and convolving, which is
             slower and leaves no checkerboard.
+        lapped: a lapped transform beside the network, which is silent at first; one dimension.
     """
 
     dims: int
@@ -71,6 +73,7 @@ class Plan:
     norm: Norm = "none"
     activation: Activation = "silu"
     up: Literal["transposed", "nearest"] = "transposed"
+    lapped: bool = False
 
     @property
     def stride(self) -> Stride:
@@ -110,11 +113,14 @@ class Encoder(nn.Module):
             layers += _blocks(plan, num_out)
             num_in = num_out
         self.layers = nn.Sequential(*layers, _mixing(plan, num_in, num_features, _RELU_GAIN))
+        self.beside = Analysis(num_features, num_channels, *plan.stride) if plan.lapped else None
+        if self.beside is not None:
+            _silence(self.layers)
 
     def forward(self, samples: Float[Tensor, "batch channels *sides"]) -> Float[Tensor, "batch features *places"]:
         """Encode."""
         features: Tensor = self.layers(samples)
-        return features
+        return features if self.beside is None else features + self.beside(samples)
 
 
 class Decoder(nn.Module):
@@ -129,11 +135,14 @@ class Decoder(nn.Module):
         if plan.stem:
             layers += [plan.act(plan.stem), _mixing(plan, plan.stem, num_channels, 1.0)]
         self.layers = nn.Sequential(*layers)
+        self.beside = Synthesis(num_features, num_channels, *plan.stride) if plan.lapped else None
+        if self.beside is not None:
+            _silence(self.layers)
 
     def forward(self, features: Float[Tensor, "batch features *places"]) -> Float[Tensor, "batch channels *sides"]:
         """Decode."""
         samples: Tensor = self.layers(features)
-        return samples
+        return samples if self.beside is None else samples + self.beside(features)
 
 
 class Block(nn.Module):
@@ -196,6 +205,12 @@ def _growing(plan: Plan, num_in: int, num_out: int, stride: Stride) -> nn.Module
 
 def _kernel(stride: Sequence[int]) -> tuple[int, ...]:
     return tuple(2 * step if step > 1 else 3 for step in stride)
+
+
+def _silence(layers: nn.Sequential) -> None:
+    """Begin with nothing: weights of 0 in the last layer."""
+    *_, weight, _ = layers.parameters()
+    nn.init.zeros_(weight)
 
 
 def _initialised(layer: nn.Module, num_seen: int, gain: float) -> nn.Module:

@@ -8,6 +8,7 @@ from tiny_coders import IMAGE, SHAPES, engine, make, nelbo, pictures
 
 from motherlode.errors import RecipeError
 from motherlode.families import Batch
+from motherlode.families.autoencoder.losses import Likelihood
 from motherlode.modality import SampleSpec
 from motherlode.randomness import torch_generator
 
@@ -104,11 +105,41 @@ def test_sampling_draws_from_the_prior_or_the_mixture() -> None:
         (IMAGE, {"deviation": 0.0}, "learned"),
         (SampleSpec("image", (1, 18, 18)), {"places": "grid"}, r"\[20, 20\]|\[16, 16\]"),
         (IMAGE, {"strides": [[2, 2, 2]]}, "strides"),
+        (IMAGE, {"kind": "vq", "lapped": True}, "lapped: false"),
+        (SampleSpec("audio", SHAPES[1]), {"kind": "plain", "lapped": True}, "lapped: false"),
+        (IMAGE, {"kind": "vq", "emphasis": 0.9}, "emphasis: 0"),
     ],
 )
 def test_what_cannot_be_built_says_why(spec: SampleSpec, options: dict[str, Any], fix: str) -> None:
     with pytest.raises(RecipeError, match=fix):
         make(spec, **options)
+
+
+def test_a_lapped_coder_of_sound_begins_where_others_have_to_get() -> None:
+    spec = SampleSpec("audio", SHAPES[1])
+    options = {"kind": "plain", "places": "grid", "strides": [4, 5], "latent": 20}
+    sounds = pictures(4, spec)
+    errors = [
+        float((make(spec, lapped=lapped, **options).reconstruct(sounds) - sounds).square().mean())
+        for lapped in (True, False)
+    ]
+    assert errors[0] < 0.05 * errors[1]
+    trainer = engine(make(spec, lapped=True, **(options | {"kind": "rvq", "codebook": {"start_steps": 5}})))
+    losses = [float(trainer.step(1.0)["autoencoder/loss"]) for _ in range(40)]
+    assert np.mean(losses[-5:]) < np.mean(losses[6:11])
+
+
+def test_emphasis_weighs_errors_high_up_and_a_likelihood_stays_one() -> None:
+    time = torch.arange(320.0)
+    low, high = (0.1 * torch.sin(torch.pi * share * time)[None, None] for share in (0.05, 0.8))
+    silence = torch.zeros(1, 1, 320)
+    plain, emphasised = Likelihood("l2", "learned", 65536), Likelihood("l2", "learned", 65536, emphasis=0.9)
+    assert plain(low, silence).item() == pytest.approx(plain(high, silence).item(), rel=0.02)
+    assert emphasised(high, silence) > 50 * emphasised(low, silence)
+    weights = torch.eye(320) - 0.9 * torch.diag(torch.ones(319), -1)
+    assert torch.linalg.det(weights).item() == pytest.approx(1, rel=1e-4)
+    expected = plain((low[0] @ weights.t())[None], silence)
+    torch.testing.assert_close(emphasised(low, silence), expected)
 
 
 def test_odd_sides_are_padded_and_cropped() -> None:

@@ -72,7 +72,7 @@ class Autoencoder(Family):
         levels = np.iinfo(registry.find("modality", spec.modality).dtype)
         num_levels = int(levels.max) - int(levels.min) + 1
         self.encoder, self.decoder = build_coder(options, spec, seed)
-        self.likelihood = Likelihood(options.reconstruction, options.deviation, num_levels)
+        self.likelihood = Likelihood(options.reconstruction, options.deviation, num_levels, options.emphasis)
         self.latent_shape = latent_shape(options, spec)
         num_latent = math.prod(self.latent_shape)
         self.quantiser = build_quantiser(options, seed)

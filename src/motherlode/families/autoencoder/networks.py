@@ -55,6 +55,10 @@ def resolve(options: Options, spec: SampleSpec) -> Options:
     if options.deviation != "learned" and options.deviation <= 0:
         raise RecipeError("a deviation must be above 0", options.deviation, "set `deviation: learned`")
     sound = dims == 1
+    if options.lapped and not (sound and places == "grid"):
+        raise RecipeError("a lapped transform is one of sounds on a grid", f"places: {places}", "set `lapped: false`")
+    if options.emphasis and (not sound or reconstruction == "bernoulli"):
+        raise RecipeError("emphasis is of the values of sounds", reconstruction, "set `emphasis: 0`")
     _check_critic(options)
     spectral = options.spectral
     windows = spectral.windows or ((64, 256, 1024) if sound else (8, 16))
@@ -165,6 +169,7 @@ def plan_of(options: Options, spec: SampleSpec) -> Plan:
         options.norm,
         options.activation,
         options.up,
+        options.lapped,
     )
 
 

@@ -98,6 +98,9 @@ class Options(Strict):
     up: Literal["transposed", "nearest"] = Field(
         "transposed", description="how the decoder grows; nearest: repeat places and convolve, slower"
     )
+    lapped: bool = Field(
+        False, description="sound on a grid: begin as a lapped transform (MDCT), which stays beside the networks"
+    )
     reconstruction: Reconstruction | Literal["auto"] = Field(
         "auto", description="what values are judged by; auto: gaussian for vae, l1 for sound, else l2"
     )
@@ -106,6 +109,9 @@ class Options(Strict):
     )
     reconstruction_weight: float = Field(
         1.0, ge=0, description="of the values; 0: judged by features or spectra alone (VAE-GAN)"
+    )
+    emphasis: float = Field(
+        0.0, ge=0, lt=1, description="sound: values are compared after x(t) - emphasis * x(t - 1), as in speech coding"
     )
     spectral: SpectralOptions = SpectralOptions()
     perceptual: PerceptualOptions = PerceptualOptions()
