@@ -240,14 +240,16 @@ def _plain(path: str) -> Any:
     file = open_uri(path)
     if not codec:
         return file
-    return _Pieces(lzma.open(file) if codec == "xz" else pa.CompressedInputStream(pa.PythonFile(file, "r"), codec))
+    return _Pieces(
+        lzma.open(file) if codec == "xz" else pa.CompressedInputStream(pa.PythonFile(file, "r"), codec), file
+    )
 
 
 class _Pieces(io.RawIOBase):
     """A decompressed file, given out in small pieces."""
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, file: Any, packed: IO[bytes]) -> None:
+        self._file, self._packed = file, packed
 
     def readable(self) -> bool:
         """Yes."""
@@ -260,8 +262,9 @@ class _Pieces(io.RawIOBase):
         return len(piece)
 
     def close(self) -> None:
-        """Close the file beneath too."""
+        """Close the files beneath too; that of xz does not close its own."""
         self._file.close()
+        self._packed.close()
         super().close()
 
 
