@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from motherlode import registry, schema
-from motherlode.cli.init import file_name, starter
+from motherlode.cli.init import file_name, starter, starter_study
 from motherlode.recipe import Recipe, parse
+from motherlode.studies.options import StudyOptions
 
 from .conftest import FIXTURE, Lode, assert_one_clear_error
 
@@ -87,3 +88,26 @@ def test_commands_to_come_may_be_pasted_whatever_a_path_holds(lode: Lode, here: 
     made = lode("prepare", FIXTURE, "--out", "sets/it's [a]", "--workers", "1")
     assert "lode init 'sets/it'\"'\"'s [a]'" in made.stdout
     assert_one_clear_error(lode("init", "sets"), "one of the datasets in it: it's [a]")
+
+
+@pytest.mark.parametrize("family", ["gan", "autoencoder"])
+def test_a_starter_study_can_tell_data_from_compute(lode: Lode, here: Path, fashion: Path, family: str) -> None:
+    """Of any dataset: three sizes, three amounts of data, repeats and a second seed; a recipe that is there is kept."""
+    assert lode("init", fashion, "--out", "mine.yaml", "--family", family).exit_code == 0
+    recipe = (here / "mine.yaml").read_text().replace("resolution: 32", "resolution: 8")
+    (here / "mine.yaml").write_text(recipe)
+    result = lode("init", fashion, "--out", "mine.yaml", "--study")
+    assert result.exit_code == 0, result.output
+    assert "lode study mine-study.yaml --look" in " ".join(result.stdout.split())
+    assert (here / "mine.yaml").read_text() == recipe
+    found = StudyOptions.load("mine-study.yaml")
+    assert len(found.sizes) == len(found.unique) == 3
+    assert found.base()["model"]["family"] == family
+    assert_one_clear_error(lode("init", fashion, "--out", "mine.yaml", "--study"), "mine-study.yaml", "--force")
+    assert_one_clear_error(lode("init", "--study"), "dataset")
+
+
+def test_a_starter_study_of_a_transformer_keeps_heads_that_divide_its_width(here: Path) -> None:
+    (here / "words.yaml").write_text(starter("words", "datasets/x", "gpt"))
+    sizes = yaml.safe_load(starter_study(here / "words.yaml", 500))["sizes"]
+    assert all(size["model.width"] % size["model.heads"] == 0 for size in sizes.values())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "lode init datasets/photos",
     "lode init datasets/photos --out small.yaml --family gan",
+    "lode init datasets/photos --study   (and photos-study.yaml: a grid of small runs, for lode study and lode plan)",
 )
 _ABOUT_COLUMN = 36
 _LEAST_VOCABULARY, _BYTES_AN_ENTRY = 512, 64
@@ -29,6 +30,7 @@ def command(
     ),
     family: str = typer.Option("", help="The kind of model.", show_default="what suits the dataset"),
     force: bool = typer.Option(False, "--force", help="Overwrite an existing file."),
+    study: bool = typer.Option(False, "--study", help="Write a starter study too, of a recipe that may be there."),
 ) -> None:
     """Write a commented starter recipe."""
     from motherlode.cli import console
@@ -42,10 +44,20 @@ def command(
         opened = Dataset.open(dataset)
     name = file_name(dataset.resolve().name) if dataset is not None else "first"
     target = out or Path(f"{name}.yaml" if dataset is not None else "recipe.yaml")
-    if target.exists() and not force:
-        raise RecipeError("`init` does not overwrite a file", str(target), "choose another --out, or add --force")
+    beside = target.with_name(f"{target.stem}-study.yaml")
+    if study and dataset is None:
+        raise RecipeError("a starter study needs the dataset whose rows it counts", None, "lode init DATASET --study")
+    if (beside if study else target).exists() and not force:
+        raise RecipeError(
+            "`init` does not overwrite a file", str(beside if study else target), "choose another --out, or add --force"
+        )
     family = family or suited(opened.modality if opened is not None else "image")
-    write_text(target, starter(name, str(dataset or "datasets/mine"), family, opened))
+    if not (study and target.exists()):
+        write_text(target, starter(name, str(dataset or "datasets/mine"), family, opened))
+    if study and opened is not None:
+        write_text(beside, starter_study(target, len(opened.split("train"))))
+        console.done(f"{beside}: read it, then  {console.command('lode', 'study', beside, '--look')}")
+        return
     first, second = (console.command("lode", verb, target) for verb in ("estimate", "train"))
     console.done(f"{target}: read it, then  {first}  and  {second}")
 
@@ -92,6 +104,38 @@ def starter(name: str, path: str, family: str = "gan", dataset: Dataset | None =
             lines += [""] * (entry.is_section and len(entry.place) == 1)
             lines += _lines([entry], values)
     return "\n".join(lines) + "\n"
+
+
+def starter_study(recipe: Path, num_rows: int) -> str:
+    """The text of a study of the recipe in a file: three sizes, three amounts of data, three lengths, a second seed."""
+    from motherlode.recipe import Recipe
+
+    owned = sorted({max(num_rows // share, 1) for share in (16, 4, 1)})
+    deep = "heads" in type(Recipe.load(recipe).family_options()).model_fields
+    width, more = (64, {"model.depth": 2, "model.heads": 2}) if deep else (8, {})
+    sizes = [{key: value * scale for key, value in {"model.width": width, **more}.items()} for scale in (1, 2, 4)]
+    lines = [
+        "# The recipe at several sizes and amounts of data, and the law through them that `lode plan` needs.",
+        "# Every key: docs/plans.md. `--look` trains nothing; it says what this takes and what it can tell.",
+        f"name: {recipe.stem}",
+        f"recipe: {recipe.name}",
+        _commented(f"unique: {owned}", "rows owned; smaller subsets lie within larger ones"),
+        _commented("passes: [1, 4, 16]", "over those rows; more, until too many hurt"),
+        _commented("sizes:", "recipe keys of each"),
+        *(f"  {name}: {_inline(size)}" for name, size in zip(("small", "middle", "large"), sizes)),
+        _commented(
+            f"repeat: {{seeds: [1], unique: [{owned[0]}]}}", "a second seed of a few cells tells noise from law"
+        ),
+        _commented("# treatments:", "what else could be done to the data, each with its price"),
+        "#   raw: {}",
+        "#   cleaned: {data: datasets/cleaned, price: 0.5/M}",
+        _commented("prices: {gpu_hour: 2.5, data: 3/M}", "yours: of an hour, of a million rows or tokens"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _inline(changes: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(f"{key}: {value}" for key, value in changes.items()) + "}"
 
 
 def _vocabulary(num_bytes: int) -> int:
