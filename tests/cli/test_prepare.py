@@ -116,3 +116,18 @@ def test_the_modality_is_told_by_the_files(lode: Lode, here: Path) -> None:
     assert Dataset.open("datasets/pages").modality == "text"
     result = lode("prepare", "pages", "--modality", "text", "--dry-run")
     assert "modality:" not in result.stdout
+
+
+def test_the_server_of_workers_starts_ahead_only_where_there_is_work_to_do(
+    lode: Lode, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("motherlode.data.prepare.start_ahead", lambda *_: None)
+    monkeypatch.setattr("motherlode.data.workers.start_ahead", lambda *given: asked.append(given))
+    (here / "docs.jsonl").write_text("".join(f'{{"text": "a line of words, number {k}"}}\n' for k in range(30)))
+    lode("prepare", "docs.jsonl", "--dry-run")
+    assert not asked
+    lode("prepare", "docs.jsonl")
+    assert asked == [(["docs.jsonl"], None, None)]
+    lode("prepare", "docs.jsonl")
+    assert len(asked) == 1

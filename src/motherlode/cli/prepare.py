@@ -40,7 +40,7 @@ def command(
     """Turn raw files into a dataset: read, clean, deduplicate, split, card."""
     from motherlode.data.workers import start_ahead
 
-    if not (dry_run or options):
+    if not (dry_run or options or (out or Path("datasets") / folder_name(source)).exists()):
         start_ahead(source, modality, workers)
     from motherlode.cli import console
     from motherlode.data import prepare as data_prepare
