@@ -3,6 +3,8 @@
     python bench/laws.py               fits, bootstraps, a plan; on invented pilots where no published tables are given
     python bench/laws.py TABLES        and the public tables in that folder: objectives, coverage, width, error
     python bench/laws.py TABLES --race and the three rules for the next pilot (about ten minutes)
+    python bench/laws.py TABLES --inner and the cuts on which laws are chosen: the repetition runs by passes, amount and
+                                       compute, the pilots of docs/studies by compute and passes; no held-back cell
 
 Times are of one thread, warm (kernels compiled and loaded), best of three.
 """
@@ -18,13 +20,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from motherlode.randomness import numpy_generator
-from motherlode.studies.backtest import RULES, holdout, published_tables, race
+from motherlode.studies.backtest import FEWEST_PILOTS, RULES, holdout, published_tables, race
 from motherlode.studies.fit import fit_law
+from motherlode.studies.intervals import z_of
 from motherlode.studies.laws import FORMS, Floats
 from motherlode.studies.plan import plan
 from motherlode.studies.runs import Runs, read_runs
+
+STUDIES = Path(__file__).resolve().parents[1] / "docs" / "studies"
 
 
 def best_of(function: Callable[[], object], times: int = 3) -> float:
@@ -115,6 +121,44 @@ def score(tables: dict[str, Runs]) -> None:
         )
 
 
+def inner_cuts(repetition: Runs) -> list[tuple[str, Runs, NDArray[np.bool_]]]:
+    """(group, table, which of its rows are fitted): what may be looked at as often as one likes."""
+    runs = repetition
+    found = [("repetition, passes", runs, runs.epochs <= 1.01 * passes) for passes in (4, 8, 16, 32)]
+    found += [("repetition, else", runs, share * runs.U.max() >= runs.U) for share in (0.1, 0.3)]
+    found += [("repetition, else", runs, runs.flops <= share * runs.flops.max()) for share in (0.1, 0.03, 0.01)]
+    for name, passes_cuts in (("book", (6, 10, 24)), ("fashion", (20, 60, 110))):
+        table = read_runs(STUDIES / f"{name}.csv")
+        pilots = table.where(table.flops <= 0.1 * table.flops.max())
+        for runs in (pilots.where(pilots.group == pilots.treatments.index("raw")), pilots):
+            found += [(f"{name}, compute", runs, runs.flops <= share * runs.flops.max()) for share in (0.5, 0.25, 0.1)]
+            found += [(f"{name}, passes", runs, runs.epochs <= passes) for passes in passes_cuts]
+    return found
+
+
+def score_inner(repetition: Runs) -> None:
+    """Coverage, width, error, and the interval score of log loss (width + 20 x what lies outside; lower is better)."""
+    print(f"\n{'inner cuts':24s} {'cases':>5s} {'cover':>6s} {'width':>7s} {'error':>7s} {'score':>6s}")
+    rows: dict[str, list[tuple[float, float, float, float]]] = {}
+    for group, runs, below in inner_cuts(repetition):
+        pilots, held = runs.where(below), runs.where(~below)
+        if len(pilots) < FEWEST_PILOTS or len(held) < 3:
+            continue
+        law = fit_law(pilots, "auto", 80)
+        centre, deviation = law.log_moments(held.table, held.group)
+        half = z_of(0.9) * np.hypot(deviation, law.discrepancy.noise)
+        miss = np.abs(np.log(held.loss) - centre)
+        score = 2 * half + 20 * np.maximum(miss - half, 0.0)
+        told = (np.mean(miss <= half), np.mean(2 * np.sinh(half)), np.median(miss), score.mean())
+        rows.setdefault(group, []).append(tuple(map(float, told)))  # type: ignore[arg-type]
+    for group, found in rows.items():
+        covered, width, error, score = np.asarray(found).T
+        print(
+            f"{group:24s} {len(found):5d} {covered.mean():6.2f} {np.exp(np.log(width).mean()):7.1%} "
+            f"{np.median(error):7.2%} {np.exp(np.log(score).mean()):6.3f}"
+        )
+
+
 def run_race(tables: dict[str, Runs], starts: int) -> None:
     print(f"\nnext pilot: mean error at the top, {starts} starts")
     for name, runs in tables.items():
@@ -127,6 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="?", type=Path)
     parser.add_argument("--race", action="store_true")
+    parser.add_argument("--inner", action="store_true")
     parser.add_argument("--starts", type=int, default=6)
     given = parser.parse_args()
     tables = published_tables(given.tables) if given.tables else {}
@@ -134,6 +179,8 @@ def main() -> None:
     time_plan(invented())
     if tables:
         score(tables)
+    if given.inner:
+        score_inner(tables["repetition"])
     if given.race:
         run_race(tables, given.starts)
 
