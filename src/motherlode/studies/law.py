@@ -276,7 +276,8 @@ class Law:
         target = target if target.suffix == ".json" else target / "law.json"
         held = storage.read_json(target)
         if not isinstance(held, dict) or held.get("format") != FORMAT:
-            raise CorruptError("this file must be a law of this version", str(target), "fit it again")
+            fix = "fit it again; a study does so by `lode study`, and trains nothing anew"
+            raise CorruptError("this file must be a law of this version", str(target), fix)
         array = np.asarray
         return cls(
             form=held["form"],
