@@ -113,7 +113,7 @@ class Encoder(nn.Module):
             layers += _blocks(plan, num_out)
             num_in = num_out
         self.layers = nn.Sequential(*layers, _mixing(plan, num_in, num_features, _RELU_GAIN))
-        self.beside = Analysis(num_features, num_channels, *plan.stride) if plan.lapped else None
+        self.beside = Analysis(num_features, num_channels, plan.stride[0]) if plan.lapped else None
         if self.beside is not None:
             _silence(self.layers)
 
@@ -135,7 +135,7 @@ class Decoder(nn.Module):
         if plan.stem:
             layers += [plan.act(plan.stem), _mixing(plan, plan.stem, num_channels, 1.0)]
         self.layers = nn.Sequential(*layers)
-        self.beside = Synthesis(num_features, num_channels, *plan.stride) if plan.lapped else None
+        self.beside = Synthesis(num_features, num_channels, plan.stride[0]) if plan.lapped else None
         if self.beside is not None:
             _silence(self.layers)
 
