@@ -146,7 +146,11 @@ class OptimizerOptions(Strict):
     lr: float = Field(5e-4, gt=0, description="peak learning rate")
     betas: tuple[float, float] = Field((0.5, 0.99), description="decay of the first and second moment (Adam, AdamW)")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD and Muon, smoothing is 0.99 for RMSprop")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled for AdamW and Muon, added to the gradient otherwise")
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="added to the gradient; for AdamW and Muon: times lr, the share of every weight that a step takes",
+    )
     eps: float = Field(1e-8, gt=0, description="added to the denominator of Adam, AdamW and RMSprop")
     scale: Literal["adamw", "spectral"] = Field(
         "adamw", description="size of Muon's updates: as AdamW's are, or of one effect on a layer's output at any width"

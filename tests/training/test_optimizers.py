@@ -322,3 +322,21 @@ def test_weights_take_turns_and_go_as_many_times_as_far() -> None:
     once.grad = (gradients[1] + 0.5 * (gradients[1] + 0.5 * gradients[0])) / 1.5
     TurnOptimizer({"w": once}, OptimizerOptions(name="muon", lr=0.2, momentum=0.5)).step(1.0)
     torch.testing.assert_close(weights["first"].detach(), once.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_weight_decay_takes_the_same_share_of_every_weight_whatever_its_rate() -> None:
+    model = nn.Sequential(nn.Embedding(6, 4), nn.Linear(4, 4))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    options = OptimizerOptions(name="muon", lr=0.1, weight_decay=0.2, rates={"embedding": 10.0, "vector": 0.1})
+    TurnOptimizer(dict(model.named_parameters()), options, roles_of(model)).step(0.5)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter, before[name] * (1 - 0.5 * 0.1 * 0.2))
+
+
+def test_a_rate_of_nothing_moves_nothing() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    TurnOptimizer({"w": weight}, OptimizerOptions(name="adamw", weight_decay=0.2, rates={"vector": 0.0})).step(1.0)
+    torch.testing.assert_close(weight.detach(), torch.ones(3))

@@ -164,6 +164,11 @@ class Adam(Rule):
     keys = ("exp_avg", "exp_avg_sq", "step")
     kernel: ClassVar[Callable[..., None]] = staticmethod(torch._fused_adam_)
 
+    @property
+    def decay(self) -> float:
+        """The kernel's weight decay."""
+        return self.options.weight_decay
+
     def move(self, params: list[Tensor], gradients: list[Tensor], state: dict[str, list[Tensor]], rate: float) -> None:
         """One fused kernel over all parameters."""
         torch._foreach_add_(state["step"], 1)
@@ -177,7 +182,7 @@ class Adam(Rule):
             lr=rate,
             beta1=self.options.betas[0],
             beta2=self.options.betas[1],
-            weight_decay=self.options.weight_decay,
+            weight_decay=self.decay,
             eps=self.options.eps,
             amsgrad=False,
             maximize=False,
@@ -185,9 +190,15 @@ class Adam(Rule):
 
 
 class AdamW(Adam):
-    """Loshchilov & Hutter 2019, algorithm 2; weight decay is decoupled."""
+    """Loshchilov & Hutter 2019, algorithm 2; weight decay is decoupled, from the multiple of the rate too: a step takes
+    the same share of every weight."""
 
     kernel = staticmethod(torch._fused_adamw_)
+
+    @property
+    def decay(self) -> float:
+        """See `Adam.decay`."""
+        return self.options.weight_decay / self.multiple if self.multiple else 0.0
 
 
 class Sgd(Rule):

@@ -37,7 +37,7 @@ def about_passes(passes: Mapping[str, float], *, of_tokens: bool) -> str:
     else:
         told = "passes over each source: " + ", ".join(f"{name} {_times(times)}" for name, times in passes.items())
     if of_tokens and max(passes.values()) > _MANY_PASSES:
-        told += ": so many may teach it by heart; the best checkpoint is kept, and `lode study` tells how many help"
+        told += ": so many may teach it by heart. The best checkpoint is kept; a weight_decay of 0.2 to 0.4 helps"
     return told
 
 
