@@ -1,8 +1,8 @@
 """What the worker processes of `prepare` import, and the server that does it for them, started ahead of time.
 
 Nothing heavy is imported here, so that the server can be started before anything is: while one process reads options
-and plans, the other imports numba, kernels and models on another core (.3 of .9 s less to wait). A modality that is worth
-it says so in a file, `ahead.json`, for asking the modality itself would import it.
+and plans, the other imports numba, kernels and models on another core (.3 of .9 s less to wait). A modality that is
+worth it says so in a file, `ahead.json`: asking the modality itself would import it.
 """
 
 from __future__ import annotations
