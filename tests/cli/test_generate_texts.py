@@ -48,6 +48,12 @@ def test_texts_are_written_and_shown(lode: Lode, run: Path) -> None:
     assert all(text.strip() in result.stdout for text in texts)
 
 
+def test_prompts_beyond_the_number_asked_for_are_told_of(lode: Lode, stories: Path) -> None:
+    result = lode("generate", stories, "-p", "Once", "-p", "Then", "-p", "Now", "--num", 1)
+    assert "nothing is made of the last 2 of 3 prompts" in result.stderr
+    assert "prompts" not in lode("generate", stories, "-p", "Once", "-p", "Then").stderr
+
+
 def test_a_stream_shows_the_same_and_writes_only_where_asked(lode: Lode, run: Path, here: Path) -> None:
     result = lode("generate", run, "--prompt", "Once", "--num", 2, "--stream")
     assert result.exit_code == 0, result.output

@@ -124,6 +124,7 @@ def _make_samples(
 
     asked = made_with.asked(read_prompts(prompt), label or None)
     num = made_with.num(asked, num)
+    _warn_of_unused(len(asked), num)
     target = out or (None if stream else _default_out(made_with.author.run, seed))
     made = (
         _played(made_with, asked, num, seed)
@@ -183,6 +184,7 @@ def _write_texts(
 
     prompts = author.prompts(read_prompts(given))
     num = num or len(prompts)
+    _warn_of_unused(len(prompts), num)
     pieces = author.pieces(prompts, num, seed)
     if stream:
         pieces = _streamed(tokens.in_order(pieces), num)
@@ -207,6 +209,15 @@ def _write_texts(
         )
     if target is not None:
         console.done(f"{num} texts in {target}: where they came from is in {target / sampling.INDEX}")
+
+
+def _warn_of_unused(num_prompts: int, num: int) -> None:
+    from motherlode.cli import console
+
+    if num < num_prompts:
+        console.warn(
+            f"nothing is made of the last {num_prompts - num} of {num_prompts} prompts: --num counts all samples"
+        )
 
 
 def _streamed(pieces: Iterator[Piece], num: int) -> Iterator[Piece]:
