@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -146,3 +146,18 @@ def test_rows_are_cut_as_torch_cuts_them(num_rows: int, world: int) -> None:
     cut = [rows[slice(*row_range(num_rows, rank, world))] for rank in range(world)]
     expected = [*rows.chunk(world), *[rows[:0]] * world][:world]
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(cut, expected, strict=True))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_one_process_is_told_that_it_shares_nothing(tmp_path: Path) -> None:
+    class Heard:
+        said: ClassVar[list[str]] = []
+
+        def update(self, progress: object) -> None:
+            pass
+
+        def event(self, kind: str, message: str, path: Path | None = None) -> None:
+            self.said.append(message)
+
+    train(tiny_recipe(tmp_path, steps=2, shard=True), progress=Heard())
+    assert any("start several with torchrun" in message for message in Heard.said)

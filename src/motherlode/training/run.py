@@ -328,7 +328,9 @@ def _new_facts(assembly: Assembly, listener: Listener) -> dict[str, Any]:
     plan = precision.plan(assembly)
     decision = plan.decision
     token_facts = assembly.token_facts
-    for note in (*about_tokens(token_facts), *decision.notes, f"trains in {decision.setting}"):
+    alone = recipe.train.shard and assembly.ranks.world == 1
+    unshared = ["train.shard shares nothing: one process trains; start several with torchrun"] * alone
+    for note in (*about_tokens(token_facts), *decision.notes, f"trains in {decision.setting}", *unshared):
         listener.event("note", note)
     warnings = about_dropped(token_facts)
     monitor.tell(listener, warnings)
