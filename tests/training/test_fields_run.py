@@ -274,6 +274,21 @@ def test_a_codec_trained_on_after_training_began_is_another_run(run_path: Path, 
         train(recipe(sets, out, fields=fields))
 
 
+def test_a_run_starts_from_another_over_the_same_fields_of_other_data(
+    run_path: Path, sets: Path, tmp_path: Path
+) -> None:
+    few = write_table(tmp_path / "few.parquet", [f"few/{row:03d}.png" for row in range(30)], captions=True, seed=7)
+    options: dict[str, Any] = {"modality": "image", "outliers": "off", "near_duplicates": "off", "workers": 1}
+    prepare(few, out=tmp_path / "few", heldout=0.2, **options)
+    data = {"path": str(tmp_path / "few"), "tokenizer": str(run_path / "tokenizer")}
+    model = {"family": "gpt", "start": str(Run.open(run_path).checkpoint("last"))}
+    second = train(recipe(sets, tmp_path, data=data, model=model))
+    assert second.facts["status"] == "finished"
+    assert Layout.load(second.path) == Layout.load(run_path)
+    assert second.spec.tokens is not None
+    assert second.spec.tokens.vocabulary == 262 + 2 + 3 + 8
+
+
 def test_a_run_goes_on_with_its_own_copy_where_the_codec_is_gone(run_path: Path, sets: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     shutil.copytree(run_path, out / "fields")

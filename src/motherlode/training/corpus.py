@@ -158,7 +158,7 @@ class Corpus:
         if self.kept is not None:
             return self.kept
         if self.data.tokenizer != "auto":
-            return tokenizers.load(self.data.tokenizer)
+            return text_only(tokenizers.load(self.data.tokenizer), cache_home(self.dataset))
         columns = [
             [self.sources[name].id, self.data.fields[name].column or name]
             for name, kind in self.kinds.items()
@@ -274,6 +274,26 @@ class Corpus:
                 for file in ("run.json", "recipe.yaml"):
                     shutil.copyfile(codec.run.path / file, temporary / file)
                 shutil.copytree(best, temporary / best.parent.name / best.name)
+
+
+def text_only(tokenizer: Tokenizer, home: Path) -> Tokenizer:
+    """A tokenizer without the tokens of fields that `extended` appended; any other as it is.
+
+    So one run over fields can take the tokenizer of another, whose weights it starts from.
+
+    Args:
+        tokenizer: of a text, or of a run over fields.
+        home: the folder without them goes into it.
+    """
+    layout = Layout.load(tokenizer.folder)
+    if layout is None:
+        return tokenizer
+    folder = home / f"tokenizer-text-{tokenizer.digest[:12]}"
+    if not (folder / tokenizers.FILE).is_file():
+        content, theirs = json.loads(tokenizer.backend.to_str()), {*layout.names}
+        content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] not in theirs]
+        storage.write_text(folder / tokenizers.FILE, json.dumps(content, ensure_ascii=False))
+    return tokenizers.load(folder)
 
 
 def extended(tokenizer: Tokenizer, fields: Sequence[Field], tasks: Sequence[Task], home: Path) -> Tokenizer:
