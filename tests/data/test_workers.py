@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from motherlode import execute
+from motherlode import execute, modality, registry
 from motherlode.data import workers
 
 
@@ -39,6 +40,11 @@ def test_the_server_starts_ahead_for_much_text_alone(tmp_path: Path, started: li
     workers.start_ahead([small, table], "text", None)
     assert len(started) == 2
     assert "motherlode.modality.text.ready" in started[0]
+
+
+def test_what_starts_ahead_is_what_workers_of_the_modality_load() -> None:
+    for path in Path(modality.__file__).parent.glob("*/ahead.json"):
+        assert tuple(json.loads(path.read_text())["preload"]) == registry.find("modality", path.parent.name).preload
 
 
 def test_a_folder_is_judged_by_the_files_in_it(tmp_path: Path, started: list[Any]) -> None:

@@ -9,9 +9,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "modality"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
 
 import doubles
 from audio_samples import file, voice
+from texts import prose, write_texts
 
 from motherlode import registry
 from motherlode.data.prepare import prepare
@@ -45,6 +47,14 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("datasets") / "moving"
     prepare(sample, modality="video", out=out, heldout=0.4, near_duplicates="off", outliers="off", workers=1)
     return out
+
+
+@pytest.fixture(scope="session")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of sixty short texts, one held out; tests must not change it."""
+    folder = tmp_path_factory.mktemp("stories") / "data"
+    write_texts(folder, {"prose": [prose(number, 40) for number in range(60)]}, [prose(99, 400)])
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,8 @@ from typing import Any, ClassVar
 import pytest
 import torch
 import yaml
-from test_distributed import start_ranks
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-
 from doubles import tiny_recipe
-from texts import prose, write_texts
+from test_distributed import start_ranks
 
 from motherlode.errors import RecipeError
 from motherlode.recipe import Recipe
@@ -31,19 +27,12 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("texts") / "data"
-    write_texts(folder, {"prose": [prose(number, 40) for number in range(60)]}, [prose(99, 400)])
-    return folder
-
-
-def write_recipe(dataset: Path, folder: Path, model: str, **train_options: Any) -> Path:
+def write_recipe(stories: Path, folder: Path, model: str, **train_options: Any) -> Path:
     """Two heads of 12 in a width of 24: over three ranks no head's rows lie on one of them."""
     content = {
         "name": "tiny",
         "out": str(folder),
-        "data": {"path": str(dataset), "length": 16, "vocabulary": 300},
+        "data": {"path": str(stories), "length": 16, "vocabulary": 300},
         "model": {**MODELS[model], "width": 24, "depth": 2, "heads": 2},
         "train": {
             "batch": 6,
@@ -83,20 +72,20 @@ def assert_close(run: Run, other: Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_three_ranks_learn_in_shares_what_they_learn_whole(model: str, dataset: Path, tmp_path: Path) -> None:
-    whole = train_on(3, write_recipe(dataset, tmp_path / "whole", model))
-    shares = train_on(3, write_recipe(dataset, tmp_path / "shares", model, shard=True))
+def test_three_ranks_learn_in_shares_what_they_learn_whole(model: str, stories: Path, tmp_path: Path) -> None:
+    whole = train_on(3, write_recipe(stories, tmp_path / "whole", model))
+    shares = train_on(3, write_recipe(stories, tmp_path / "shares", model, shard=True))
     assert_close(shares, whole)
     # One process goes on with what three left in shares, and the other way round.
     longer = train(Recipe.load(tmp_path / "shares" / "recipe.yaml", [f"train.budget.steps={STEPS + 2}"]))
     assert longer.facts["step"] == STEPS + 2
-    back = train_on(3, write_recipe(dataset, tmp_path / "shares", model, shard=True, budget={"steps": STEPS + 4}))
+    back = train_on(3, write_recipe(stories, tmp_path / "shares", model, shard=True, budget={"steps": STEPS + 4}))
     assert back.facts["step"] == STEPS + 4
 
 
 @pytest.mark.slow
-def test_a_run_in_shares_goes_on_to_the_same_bits(dataset: Path, tmp_path: Path) -> None:
-    recipe = write_recipe(dataset, tmp_path, "gpt", shard=True, accumulate=2)
+def test_a_run_in_shares_goes_on_to_the_same_bits(stories: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(stories, tmp_path, "gpt", shard=True, accumulate=2)
     run = train_on(3, recipe)
     last = run.checkpoint("last")
     kept = tmp_path / "kept"
@@ -108,8 +97,8 @@ def test_a_run_in_shares_goes_on_to_the_same_bits(dataset: Path, tmp_path: Path)
         assert (last / name).read_bytes() == (kept / name).read_bytes()
 
 
-def test_each_rank_holds_its_share_and_all_hold_the_whole(dataset: Path, tmp_path: Path) -> None:
-    recipe = write_recipe(dataset, tmp_path, "gpt", shard=True)
+def test_each_rank_holds_its_share_and_all_hold_the_whole(stories: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(stories, tmp_path, "gpt", shard=True)
     script = Path(__file__).parent / "sharing.py"
     assert start_ranks(2, [sys.executable, str(script), str(recipe), str(tmp_path)]) == [0, 0]
     first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2))

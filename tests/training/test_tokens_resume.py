@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,11 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from nursery import Nursery
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-
 from test_crash import assert_identical
-from texts import prose, write_texts
 
 from motherlode.randomness import numpy_generator
 from motherlode.training.run import Run
@@ -33,19 +28,12 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("texts") / "data"
-    write_texts(folder, {"prose": [prose(number, 40) for number in range(60)]}, [prose(99, 400)])
-    return folder
-
-
 @pytest.fixture(scope="module", params=list(MODELS))
-def recipe(request: pytest.FixtureRequest, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recipe(request: pytest.FixtureRequest, stories: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe of six looks and checkpoints, with an optimiser of two rules and every part that draws at random."""
     content = {
         "name": "tiny",
-        "data": {"path": str(dataset), "length": 16, "vocabulary": 300},
+        "data": {"path": str(stories), "length": 16, "vocabulary": 300},
         "model": {**MODELS[request.param], "width": 16, "depth": 2, "heads": 2},
         "train": {
             "batch": 4,

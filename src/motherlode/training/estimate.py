@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,7 +48,7 @@ class Estimate:
         decision: what `auto` picked, and the rate of each candidate.
         counted_in: what samples are told in: see `SampleSpec.counted_in`.
         documents: what a person should know of the documents of a run over fields.
-        passes: how often it goes over the data, in words.
+        passes: how often it goes over each source of the data (over "all").
     """
 
     parameters: int
@@ -64,9 +65,9 @@ class Estimate:
     money: float
     currency: str
     decision: Decision
-    counted_in: tuple[str, int] = ("samples", 1)
+    counted_in: tuple[str, int]
+    passes: Mapping[str, float]
     documents: tuple[str, ...] = ()
-    passes: str = ""
 
     def rows(self) -> list[tuple[str, str]]:
         """A table for a person: what, how much."""
@@ -77,7 +78,7 @@ class Estimate:
             ("parameters", f"{self.parameters:,} ({self.learnable_parameters:,} learn)"),
             ("steps", f"{self.steps:,}"),
             (unit, f"{self.samples * per_sample:,}"),
-            ("passes", self.passes),
+            ("passes", about_passes(self.passes, of_tokens=unit == "tokens")),
             ("operations", f"{self.flops:.3g} FLOP"),
             ("time", _duration(self.seconds)),
             ("rate", f"{per_step / self.seconds_per_step:,.0f} {unit}/s"),
@@ -143,7 +144,7 @@ def estimate(recipe: Recipe) -> Estimate:
         decision=plan.decision,
         counted_in=assembly.spec.counted_in,
         documents=_documents(assembly),
-        passes=about_passes(assembly.passes(samples), of_tokens=assembly.spec.tokens is not None),
+        passes=assembly.passes(samples),
     )
 
 

@@ -29,7 +29,7 @@ def gradient_norm(
     loss: Tensor,
     turn: str,
     step: int,
-    over_ranks: Callable[[Tensor], Tensor] = lambda norm: norm,
+    over_ranks: Callable[[Tensor], Tensor] | None = None,
 ) -> float:
     """The norm of all gradients together.
 
@@ -38,14 +38,15 @@ def gradient_norm(
         loss: of that turn, the same on every rank.
         turn: its name.
         step: of the run.
-        over_ranks: makes the norm of all shares out of this one's.
+        over_ranks: makes the norm of all shares out of this one's; None where nothing is shared.
 
     Raises:
         DivergedError: the loss or a gradient is not finite.
     """
     norms = torch._foreach_norm(list(gradients))  # noqa: SLF001 - one pass, as in torch's own clipping
     total = torch.linalg.vector_norm(torch.stack(norms)).float() if norms else torch.zeros((), device=loss.device)
-    total = over_ranks(total)
+    if over_ranks is not None:
+        total = over_ranks(total)
     # 0 · loss is 0 for a finite loss and NaN for any other, so one number answers for both.
     norm = float(total + 0.0 * loss.detach().float())
     if not math.isfinite(norm):

@@ -270,8 +270,8 @@ class Engine:
             # Gradients of shares were averaged on their way back.
             self.ranks.average([*([] if self.shares else gradients), loss, votes])
             self.stop_votes = float(votes)
-        over_ranks = {} if self.shares is None else {"over_ranks": self.shares.norm}
-        norm = guards.gradient_norm(gradients, loss, turn.name, self.position.step, **over_ranks)
+        over_ranks = self.shares.norm if self.shares is not None else None
+        norm = guards.gradient_norm(gradients, loss, turn.name, self.position.step, over_ranks)
         guards.clip(gradients, norm, self.train.clip)
         optimizer.step(factor)
         if turn.after is not None:
@@ -318,10 +318,11 @@ class Engine:
             named = {name: self.shares.own(parameter) for name, parameter in named.items()}
         options = self.train.optimizers.get(turn.name, self.train.optimizer)
         optimizer = TurnOptimizer(named, options, self._roles, self.setting.matrix_dtype, self._blocks, wholes)
-        state = self._pending.pop(turn.name, None)
-        if state is not None:
-            part = self.shares.part if self.shares is not None else lambda whole: whole
-            optimizer.load({path: part(value) for path, value in state.items()})
+        if turn.name in self._pending:
+            state = self._pending.pop(turn.name)
+            if self.shares is not None:
+                state = {path: self.shares.part(value) for path, value in state.items()}
+            optimizer.load(state)
         self.optimizers[turn.name] = optimizer
         return optimizer
 
